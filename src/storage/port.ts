@@ -1,0 +1,47 @@
+/** One finished image in the staging area, to be put into the storage. */
+export type StagedImage = {
+  /** Image id (UUIDv7); the store derives its own fixed key from it, so that a repeat finds what an earlier try left. */
+  id: string;
+  ticketId: string;
+  /** Absolute path of the staged file. */
+  path: string;
+  /** Size in bytes, and lower-case hex md5 of exactly those bytes. */
+  bytes: number;
+  md5: string;
+  /** The user's own name for the file: untrusted text, for display only. */
+  filename: string | null;
+  contentType: string | null;
+};
+
+/** The store's word that it holds an image; `bytes` and `md5` were compared with ours before it is handed out. */
+export type Receipt = {
+  provider: string;
+  /** The name by which the store finds the asset again. */
+  key: string;
+  assetId: string | null;
+  version: string | null;
+  /** Where the stored image can be fetched. */
+  url: string;
+  bytes: number;
+  md5: string;
+  width: number | null;
+  height: number | null;
+  format: string | null;
+};
+
+/**
+ * Where images go. A store is safe to call again after any ending, success included.
+ *
+ * Failures are `HoplaError`s: `storage-refused` (this image will never be taken), `storage-misconfigured` (account or
+ * credentials: no image will be taken until a person acts), `storage-mismatch` (it holds other bytes; try again),
+ * `staged-file-lost` (our own file is gone), `storage-unavailable` (everything else and every ambiguous end; with
+ * `retryAfterMs` when the store said so).
+ */
+export interface Storage {
+  /** Streams the file into the store, or adopts what is already there when its bytes and md5 match. */
+  put(image: StagedImage, options: { signal: AbortSignal; onProgress?: (bytes: number) => void }): Promise<Receipt>;
+  /** Removes a stored asset; one that is not there is no error. */
+  remove(key: string, signal: AbortSignal): Promise<void>;
+  /** Resolves when the store answers and accepts our account. */
+  check(signal: AbortSignal): Promise<void>;
+}
