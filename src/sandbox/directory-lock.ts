@@ -1,0 +1,36 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+/** A directory held by this process alone. */
+export type DirectoryLock = { release(): void };
+
+/** SQLITE_BUSY, https://www.sqlite.org/rescode.html#busy */
+const busy = 5;
+
+/**
+ * Takes `directory` for this process, or throws an Error naming the process that has it.
+ *
+ * Node has no flock, and a file holding a pid outlives the process it names, so that two starters can both believe it
+ * stale. SQLite takes a real kernel lock on the file: it ends with the process, however that ends, and needs no clean-up.
+ * The lock lasts as long as the returned object is referenced; a collected database closes itself.
+ */
+export function lockDirectory(directory: string): DirectoryLock {
+  const file = new DatabaseSync(join(directory, 'postgres.lock'));
+  try {
+    // The pid has to be committed to be readable by others, and BEGIN IMMEDIATE (unlike EXCLUSIVE) lets them read it
+    // afterwards. Whoever gets in between the two transactions wins, and we fail on the second: still only one holder.
+    file.exec(`BEGIN IMMEDIATE; PRAGMA user_version = ${process.pid}; COMMIT; BEGIN IMMEDIATE`);
+  } catch (error) {
+    const taken = error instanceof Error && 'errcode' in error && error.errcode === busy;
+    const holder = taken ? file.prepare('PRAGMA user_version').get()?.user_version : undefined;
+    file.close();
+    throw taken
+      ? new Error(`This DATA_DIR is in use by another running hopla (pid ${holder}): ${directory}`, { cause: error })
+      : error;
+  }
+  return {
+    release() {
+      if (file.isOpen) file.close();
+    },
+  };
+}
