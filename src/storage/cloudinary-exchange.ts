@@ -1,0 +1,144 @@
+import diagnostics from 'node:diagnostics_channel';
+import type { FileHandle } from 'node:fs/promises';
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { HoplaError } from '../errors.ts';
+
+/** An answer that came whole. `body` is whatever was sent, JSON or not. */
+export type Answer = { status: number; headers: IncomingHttpHeaders; body: string };
+
+/** Answers are a few KiB of JSON; even with every metadata option on they stay far below this. */
+const MAX_ANSWER_LENGTH = 1024 * 1024;
+
+/** One read of the file, as large as the buffers of the streams behind it. */
+const CHUNK_BYTES = 64 * 1024;
+
+export type ExchangeOptions = {
+  /**
+   * Calls the SDK, which makes its HTTP request before it returns; with a `file`, it returns the stream that takes the
+   * body. `failed` is for the SDK's callback.
+   */
+  send: (failed: () => void) => unknown;
+  file?: FileHandle;
+  /** The longest the exchange may take, counted from when the request has a connection. */
+  deadlineMs: number;
+  signal: AbortSignal;
+  onProgress?: (bytes: number) => void;
+};
+
+/**
+ * One HTTP exchange that the SDK signs and writes and that always ends: with the first of a whole answer, a failure
+ * (`storage-unavailable`), the deadline, or the signal's reason. When it has ended nothing of it is left.
+ *
+ * The SDK alone does not do that. Its upload stream never ends when the server answers or resets before it has read the
+ * body; it leaves the bodies of many statuses unread, and with them their sockets busy; it hides the response headers,
+ * buffers an answer without bound, and throws from an event listener on JSON that it does not expect. So the answer is
+ * read here: the request is caught while the SDK makes it, and the SDK's own reader is taken off.
+ */
+export async function exchange(options: ExchangeOptions): Promise<Answer> {
+  const { signal, deadlineMs, file } = options;
+  signal.throwIfAborted();
+  const outcome = Promise.withResolvers<Answer>();
+  const fail = (what: string, cause?: unknown) => outcome.reject(unavailable(what, cause));
+  const abort = () => outcome.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  const deadline = setTimeout(() => fail(`no answer within ${deadlineMs} ms`), deadlineMs);
+  const ended = new AbortController();
+  let request: ClientRequest | undefined;
+  let whole = false;
+  try {
+    const sink = catchRequest(
+      () => options.send(() => fail('the request failed')),
+      (caught) => {
+        request = caught;
+        // Waiting for one of the agent's sockets is not the store's fault.
+        caught.once('socket', () => deadline.refresh());
+        watch(caught, outcome.resolve, fail);
+      },
+    );
+    if (file) sendFile(file, sink, ended.signal, options.onProgress).catch((error) => fail('sending failed', error));
+    const answer = await outcome.promise;
+    // An answer that came before the body was read leaves a connection on which nothing else can be said.
+    whole = request?.writableFinished ?? false;
+    return answer;
+  } finally {
+    clearTimeout(deadline);
+    signal.removeEventListener('abort', abort);
+    ended.abort();
+    if (!whole) request?.destroy();
+  }
+}
+
+/** Runs `send` and hands over the one request that it makes. */
+function catchRequest(send: () => unknown, onRequest: (request: ClientRequest) => void): unknown {
+  // The channel is synchronous and everybody's: subscribed no longer than the call, it can show no request but this one.
+  const onCreated = (message: unknown) => onRequest((message as { request: ClientRequest }).request);
+  diagnostics.subscribe('http.client.request.created', onCreated);
+  try {
+    return send();
+  } finally {
+    diagnostics.unsubscribe('http.client.request.created', onCreated);
+  }
+}
+
+/** Calls exactly what happens to the request; what comes after the first outcome is heard and ignored. */
+function watch(
+  request: ClientRequest,
+  answered: (answer: Answer) => void,
+  fail: (what: string, cause?: unknown) => void,
+): void {
+  request.removeAllListeners('response');
+  let responded = false;
+  request.once('response', (response) => {
+    responded = true;
+    readAnswer(response).then(answered, (error) => fail('the answer broke off', error));
+  });
+  // The SDK sets the idle time; for uploads it then aborts by itself, for a ping it does nothing at all.
+  request.once('timeout', () => fail('the connection went idle'));
+  request.on('error', (error) => fail('the connection failed', error));
+  // Of a request it is the last event, but an answer may still have to be read to its end.
+  request.once('close', () => {
+    if (!responded) fail('the connection closed without an answer');
+  });
+}
+
+/** Reads an answer to its end, within bounds. Leaving the loop early destroys the response and its socket. */
+async function readAnswer(response: IncomingMessage): Promise<Answer> {
+  response.setEncoding('utf8');
+  let body = '';
+  for await (const text of response) {
+    body += text;
+    if (body.length > MAX_ANSWER_LENGTH) throw new Error(`the answer is longer than ${MAX_ANSWER_LENGTH} characters`);
+  }
+  if (!response.complete) throw new Error('the answer is not complete');
+  return { status: response.statusCode ?? 0, headers: response.headers, body };
+}
+
+/** Streams the file into the SDK's stream. `ended` destroys that stream and ends the reading, at any moment. */
+async function sendFile(
+  file: FileHandle,
+  sink: unknown,
+  ended: AbortSignal,
+  onProgress: (bytes: number) => void = () => {},
+): Promise<void> {
+  if (!(sink instanceof Writable)) throw new TypeError('the SDK gave no stream to write to');
+  await pipeline(readFrom(file, onProgress), sink, { signal: ended });
+}
+
+/** Not `file.createReadStream()`: destroying that closes the handle, and the caller may have to send the file again. */
+async function* readFrom(file: FileHandle, onProgress: (bytes: number) => void): AsyncGenerator<Buffer> {
+  let position = 0;
+  for (;;) {
+    const { bytesRead, buffer } = await file.read({ buffer: Buffer.allocUnsafe(CHUNK_BYTES), position });
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+    position += bytesRead;
+    onProgress(position);
+  }
+}
+
+function unavailable(what: string, cause?: unknown): HoplaError {
+  const reason = cause instanceof Error ? `: ${cause.message}` : '';
+  return new HoplaError('storage-unavailable', `Cloudinary: ${what}${reason}`, { cause });
+}

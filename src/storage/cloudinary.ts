@@ -1,0 +1,130 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
+import { v2 as cloudinary } from 'cloudinary';
+import { HoplaError } from '../errors.ts';
+import { parseCloudinaryUrl } from './cloudinary-account.ts';
+import { clockOf, holds, isPong, isRemoved, readAsset, receiptOf, refusal } from './cloudinary-answers.ts';
+import { type Answer, exchange } from './cloudinary-exchange.ts';
+import { displayName } from './display-name.ts';
+import type { StagedImage, Storage } from './port.ts';
+
+export type CloudinaryOptions = {
+  /** `cloudinary://KEY:SECRET@CLOUD`, with `?upload_prefix=http://…` for a server other than Cloudinary's own. */
+  cloudinaryUrl: string;
+  /** Folder of the stored images, with or without slashes around it; may be empty. */
+  folder: string;
+  /** Connections at once. A put beyond that waits for one. */
+  maxSockets: number;
+  /** The slowest rate at which an image may be sent. */
+  minBytesPerSecond: number;
+  /** What connecting, processing and answering may take, on top of the sending. */
+  answerTimeoutMs: number;
+  /** The longest silence of a connection, in use or kept for the next image. */
+  idleTimeoutMs: number;
+  now?: () => number;
+};
+
+/**
+ * Images go to Cloudinary, streamed by its SDK, under the fixed public id `<folder>/<image id>`. Throws a TypeError when
+ * the URL is not one. See `Storage` for the failures; nothing here is tried again over time, that is the queue's work.
+ */
+export function createCloudinaryStorage(options: CloudinaryOptions): Storage & { close(): void } {
+  const { folder, minBytesPerSecond, answerTimeoutMs, idleTimeoutMs, now = Date.now } = options;
+  const account = parseCloudinaryUrl(options.cloudinaryUrl);
+  const { Agent } = account.upload_prefix.startsWith('http:') ? http : https;
+  const agent = new Agent({ keepAlive: true, maxSockets: options.maxSockets, timeout: idleTimeoutMs });
+  const common = { ...account, agent, timeout: idleTimeoutMs, resource_type: 'image' as const, disable_promises: true };
+  // How far Cloudinary's clock is ahead of ours, learned when it refuses a timestamp.
+  let clockAheadMs = 0;
+
+  const upload = async (
+    image: StagedImage,
+    file: FileHandle,
+    overwrite: boolean,
+    { signal, onProgress }: PutOptions,
+  ) => {
+    const filename = displayName(image.filename);
+    const attempt = () =>
+      exchange({
+        send: (failed) =>
+          // Never `filename`: the SDK writes it raw into a multipart header.
+          cloudinary.uploader.upload_stream(
+            {
+              ...common,
+              public_id: publicId(folder, image.id),
+              overwrite,
+              ...(overwrite && { invalidate: true }),
+              ...(filename !== null && { filename_override: filename }),
+              timestamp: Math.floor((now() + clockAheadMs) / 1000),
+            },
+            failed,
+          ),
+        file,
+        deadlineMs: answerTimeoutMs + (image.bytes / minBytesPerSecond) * 1000,
+        signal,
+        ...(onProgress && { onProgress }),
+      });
+    const answer = await attempt();
+    const clock = clockOf(answer);
+    if (clock === undefined) return readAsset(answer, now());
+    clockAheadMs = clock - now();
+    return readAsset(await attempt(), now());
+  };
+
+  const ask = (send: (failed: () => void) => unknown, signal: AbortSignal): Promise<Answer> =>
+    exchange({ send, deadlineMs: answerTimeoutMs, signal });
+
+  return {
+    async put(image, { signal, onProgress }) {
+      await using file = await openStaged(image);
+      const put = { signal, ...(onProgress && { onProgress: onlyForward(onProgress) }) };
+      let asset = await upload(image, file, false, put);
+      if (asset.existing && !holds(asset, image)) asset = await upload(image, file, true, put);
+      if (holds(asset, image)) return receiptOf(asset);
+      const detail = `Cloudinary holds ${asset.bytes} bytes with md5 ${asset.etag} instead of ${image.bytes} with ${image.md5}`;
+      throw new HoplaError('storage-mismatch', detail);
+    },
+    async remove(key, signal) {
+      const removal = { ...common, invalidate: true };
+      const answer = await ask((failed) => cloudinary.uploader.destroy(key, removal, failed), signal);
+      if (!isRemoved(answer)) throw refusal(answer, now());
+    },
+    async check(signal) {
+      const answer = await ask((failed) => cloudinary.api.ping(common, failed), signal);
+      if (!isPong(answer)) throw refusal(answer, now());
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+type PutOptions = Parameters<Storage['put']>[1];
+
+/** The same for every try of an image, so that a repeat finds what an earlier one left. */
+const publicId = (folder: string, id: string) => [...folder.split('/'), id].filter(Boolean).join('/');
+
+/** Opens the staged file and makes sure that it still has all its bytes. */
+async function openStaged(image: StagedImage): Promise<FileHandle> {
+  const file = await open(image.path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') throw new HoplaError('staged-file-lost', undefined, { cause });
+    throw new HoplaError('storage-unavailable', `The staged file cannot be opened: ${cause.code}`, { cause });
+  });
+  try {
+    const { size } = await file.stat();
+    if (size === image.bytes) return file;
+    throw new HoplaError('staged-file-lost', `The staged file has ${size} bytes instead of ${image.bytes}`);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** A second sending of the same file starts from zero again, which is nothing to tell a person who watches. */
+function onlyForward(onProgress: (bytes: number) => void): (bytes: number) => void {
+  let furthest = 0;
+  return (bytes) => {
+    if (bytes <= furthest) return;
+    furthest = bytes;
+    onProgress(bytes);
+  };
+}

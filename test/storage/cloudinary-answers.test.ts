@@ -1,0 +1,254 @@
+import { inspect } from 'node:util';
+import { expect } from 'chai';
+import { HoplaError } from '../../src/errors.ts';
+import { createCloudinaryStorage } from '../../src/storage/cloudinary.ts';
+import { nothingLeft, watchLeftovers } from './leftovers.ts';
+import { answer, type Exchange, secret, startScriptedServer } from './scripted-server.ts';
+import { assetOf, createStaging } from './staged.ts';
+
+const noAbort = new AbortController().signal;
+const failure = (message: string) => ({ error: { message } });
+const NOON = Date.parse('2026-01-01T12:00:00Z');
+const at = (ms: number) => new Date(ms).toUTCString();
+
+describe('what Cloudinary answers', () => {
+  const releases: (() => unknown)[] = [];
+  let staging: Awaited<ReturnType<typeof createStaging>>;
+  let leftovers: ReturnType<typeof watchLeftovers>;
+
+  beforeEach(async () => {
+    staging = await createStaging();
+    releases.push(staging.remove);
+    leftovers = watchLeftovers();
+    releases.push(leftovers.stop);
+  });
+  afterEach(async () => {
+    for (const release of releases.splice(0).reverse()) await release();
+  });
+
+  async function start(
+    script: (exchange: Exchange) => unknown,
+    changes: { idleTimeoutMs?: number; now?: () => number } = {},
+  ) {
+    const server = await startScriptedServer(script);
+    releases.push(server.close);
+    const limits = { maxSockets: 4, minBytesPerSecond: 1e8, answerTimeoutMs: 500, idleTimeoutMs: 400 };
+    const storage = createCloudinaryStorage({
+      cloudinaryUrl: server.cloudinaryUrl,
+      folder: 'photos',
+      ...limits,
+      ...changes,
+    });
+    releases.push(storage.close);
+    return { server, storage };
+  }
+
+  /** Puts an image and gives back the error, after making sure that nothing of the try is left and no secret is in it. */
+  async function failedPut(script: (exchange: Exchange) => unknown, bytes?: Buffer): Promise<HoplaError> {
+    const { storage } = await start(script, { now: () => NOON });
+    const image = await staging.stage(bytes);
+    const error = await storage.put(image, { signal: noAbort }).then(
+      () => expect.fail('the image was taken'),
+      (reason: unknown) => reason,
+    );
+    expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
+    if (!(error instanceof HoplaError)) throw error;
+    expect(inspect(error, { depth: 10, showHidden: true })).not.to.contain(secret);
+    return error;
+  }
+
+  const refusals: [number, unknown, string][] = [
+    [400, failure('Invalid image file'), 'storage-refused'],
+    [400, failure('Empty file'), 'storage-refused'],
+    [400, failure('Unsupported ZIP file'), 'storage-refused'],
+    [400, failure('Image file format xyz not allowed'), 'storage-refused'],
+    [400, failure('File size too large. Got 12000000. Maximum is 10485760.'), 'storage-refused'],
+    [400, failure('Maximum image size is 25 Megapixels. Requested 45.00 Megapixels'), 'storage-refused'],
+    [413, '<html>413 Request Entity Too Large</html>', 'storage-refused'],
+    [401, failure('Invalid Signature 12ab. String to sign - ...'), 'storage-misconfigured'],
+    [401, '<html>401</html>', 'storage-misconfigured'],
+    [403, failure('Account is disabled'), 'storage-misconfigured'],
+    [404, failure('Unknown cloud'), 'storage-misconfigured'],
+    [400, failure('Missing required parameter - file'), 'storage-unavailable'],
+    [400, '<html>400 Invalid file</html>', 'storage-unavailable'],
+    [400, { error: 'Invalid image file' }, 'storage-unavailable'],
+    [408, failure('Timeout'), 'storage-unavailable'],
+    [409, failure('Resource is being processed'), 'storage-unavailable'],
+    [420, failure('Rate Limit Exceeded'), 'storage-unavailable'],
+    [429, '', 'storage-unavailable'],
+    [500, failure('Internal'), 'storage-unavailable'],
+    [502, '<html>502</html>', 'storage-unavailable'],
+    [503, '', 'storage-unavailable'],
+    [302, '', 'storage-unavailable'],
+    [204, '', 'storage-unavailable'],
+  ];
+  for (const [status, body, code] of refusals) {
+    it(`takes ${status} ${JSON.stringify(body)} as ${code}`, async () => {
+      const error = await failedPut((exchange) => answer(exchange, status, body));
+      expect(error.code).to.equal(code);
+      expect(error.message).to.contain(`${status}`);
+    });
+  }
+
+  it('keeps the connection whatever the status', async () => {
+    await failedPut((exchange) => answer(exchange, 503, 'a body that the SDK would not read'));
+    expect(leftovers.kept()).to.equal(1);
+  });
+
+  const oddAnswers: [string, unknown][] = [
+    ['no JSON', '<html>welcome</html>'],
+    ['nothing', ''],
+    ['null', 'null'],
+    ['a number', '1'],
+    ['half of a JSON text', '{"public_id":"photos/'],
+    ['no bytes and no etag', { public_id: 'photos/1', secure_url: 'https://example.com/1' }],
+    ['a script for an address', { public_id: 'p', bytes: 1, etag: 'e', secure_url: 'javascript:alert(1)' }],
+    ['an error beside 200', failure('no')],
+    // Each of these makes the SDK's own reader throw from an event listener, which ends the process.
+    ['breakpoints that are no list', { responsive_breakpoints: 5 }],
+    ['breakpoints without sizes', { responsive_breakpoints: [{ breakpoints: [] }] }],
+    ['an error that is a list', { error: [] }],
+  ];
+  for (const [what, body] of oddAnswers) {
+    it(`takes 200 with ${what} as storage-unavailable`, async () => {
+      const error = await failedPut((exchange) => answer(exchange, 200, body));
+      expect(error.code).to.equal('storage-unavailable');
+    });
+  }
+
+  const brokenAnswers: [string, (exchange: Exchange) => unknown][] = [
+    [
+      'breaks off',
+      async ({ req, res }) => {
+        await req.resume().toArray();
+        res.writeHead(200, { 'Content-Length': 1000 }).write('{"public_id":');
+        setImmediate(() => res.destroy());
+      },
+    ],
+    [
+      'breaks off between chunks',
+      async ({ req, res }) => {
+        await req.resume().toArray();
+        res.writeHead(200).write('{}');
+        setImmediate(() => res.destroy());
+      },
+    ],
+    [
+      'never ends',
+      async ({ req, res }) => {
+        await req.resume().toArray();
+        const more = () => res.destroyed || res.write(' '.repeat(65_536), more);
+        more();
+      },
+    ],
+    [
+      'stops in the middle',
+      async ({ req, res }) => {
+        await req.resume().toArray();
+        res.writeHead(200).write('{');
+      },
+    ],
+    ['is no HTTP', ({ req }) => req.socket.end('SSH-2.0-OpenSSH\r\n\r\n')],
+    [
+      'switches protocols',
+      ({ req }) => req.socket.write('HTTP/1.1 101 Go on\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n'),
+    ],
+    ['comes twice', ({ req }) => req.socket.end('HTTP/1.1 500 A\r\nContent-Length: 0\r\n\r\n'.repeat(2))],
+    ['closes the connection instead', ({ req }) => req.socket.end()],
+    ['resets the connection instead', ({ req }) => req.socket.resetAndDestroy()],
+    ['comes with headers only', ({ res }) => res.writeHead(500).flushHeaders()],
+  ];
+  for (const [what, script] of brokenAnswers) {
+    it(`takes an answer that ${what} as storage-unavailable`, async () => {
+      const started = performance.now();
+      expect((await failedPut(script)).code).to.equal('storage-unavailable');
+      expect(performance.now() - started).to.be.lessThan(1500);
+    });
+  }
+
+  it('learns from an answer that comes before the body was read', async () => {
+    const error = await failedPut(({ res }) => res.writeHead(413).end(), Buffer.alloc(20_000_000));
+    expect(error.code).to.equal('storage-refused');
+    expect(leftovers.kept()).to.equal(0);
+  });
+
+  it('hands on how long to wait', async () => {
+    const waits = async (status: number, headers: Record<string, string>) =>
+      (await failedPut((exchange) => answer(exchange, status, '', headers))).retryAfterMs;
+    expect(await waits(503, { 'Retry-After': '7' })).to.equal(7000);
+    expect(await waits(429, { 'Retry-After': '0' })).to.equal(0);
+    // By the server's clock, which is an hour ahead of ours.
+    expect(await waits(429, { 'Retry-After': at(NOON + 3_605_000), Date: at(NOON + 3_600_000) })).to.equal(5000);
+    expect(await waits(420, { 'X-FeatureRateLimit-Reset': at(NOON + 60_000), Date: at(NOON) })).to.equal(60_000);
+    expect(await waits(503, { 'Retry-After': at(NOON - 60_000), Date: at(NOON) })).to.equal(0);
+    expect(await waits(503, { 'Retry-After': '99999999999' })).to.equal(86_400_000);
+    expect(await waits(503, { 'Retry-After': 'soon' })).to.equal(undefined);
+    expect(await waits(503, {})).to.equal(undefined);
+  });
+
+  it('takes what is only shown as missing when it is odd', async () => {
+    const image = await staging.stage();
+    const odd = { width: 'wide', height: -0.5, format: 7, version: {}, asset_id: [], existing: 'perhaps' };
+    const etag = image.md5.toUpperCase();
+    const { storage } = await start((exchange) => answer(exchange, 200, { ...assetOf(image), ...odd, etag }));
+    const receipt = await storage.put(image, { signal: noAbort });
+    const { width, height, format, version, assetId, md5 } = receipt;
+    expect({ width, height, format, version, assetId }).to.deep.equal({
+      width: null,
+      height: null,
+      format: null,
+      version: null,
+      assetId: null,
+    });
+    expect(md5).to.equal(image.md5);
+  });
+
+  it('corrects a stale clock once and remembers it', async () => {
+    const image = await staging.stage();
+    const { server, storage } = await start(
+      (exchange) =>
+        exchange.number === 1
+          ? answer(exchange, 400, failure('Stale request - reported time is ...'), { Date: at(NOON) })
+          : answer(exchange, 200, assetOf(image)),
+      { now: () => 0 },
+    );
+    await storage.put(image, { signal: noAbort });
+    expect(server.requests()).to.equal(2);
+    await storage.put(image, { signal: noAbort });
+    expect(server.requests()).to.equal(3);
+  });
+
+  it('gives up on a clock that stays stale', async () => {
+    let tries = 0;
+    const error = await failedPut((exchange) => {
+      tries += 1;
+      return answer(exchange, 400, failure('Stale request'), { Date: at(NOON) });
+    });
+    expect([error.code, tries]).to.deep.equal(['storage-unavailable', 2]);
+  });
+
+  it('notices a connection that is silent, also on a check, for which the SDK would wait for ever', async () => {
+    const { storage } = await start(() => {}, { idleTimeoutMs: 50 });
+    const started = performance.now();
+    const error: HoplaError = await storage.check(noAbort).catch((reason) => reason);
+    expect(error.code).to.equal('storage-unavailable');
+    expect(error.message).to.contain('idle');
+    expect(performance.now() - started).to.be.lessThan(400);
+  });
+
+  it('says that nobody listens', async () => {
+    const { server, storage } = await start(() => {});
+    await server.close();
+    releases.splice(releases.indexOf(server.close), 1);
+    const error: HoplaError = await storage.check(noAbort).catch((reason) => reason);
+    expect(error.code).to.equal('storage-unavailable');
+    expect(error.message).to.contain('ECONNREFUSED');
+  });
+
+  it('keeps the credentials out of the errors of a check', async () => {
+    const { storage } = await start((exchange) => answer(exchange, 401, failure('unknown api_key')));
+    const error: HoplaError = await storage.check(noAbort).catch((reason) => reason);
+    expect(error.code).to.equal('storage-misconfigured');
+    expect(inspect(error, { depth: 10, showHidden: true })).not.to.contain(secret);
+  });
+});

@@ -1,0 +1,29 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { StagedImage } from '../../src/storage/port.ts';
+
+/** A temporary staging directory. */
+export async function createStaging() {
+  const directory = await mkdtemp(join(tmpdir(), 'hopla-storage-'));
+  return {
+    directory,
+    async stage(bytes: Buffer = randomBytes(100_000), changes: Partial<StagedImage> = {}): Promise<StagedImage> {
+      const id = randomUUID();
+      const path = join(directory, id);
+      await writeFile(path, bytes);
+      const md5 = createHash('md5').update(bytes).digest('hex');
+      const image = { id, ticketId: randomUUID(), path, bytes: bytes.length, md5, filename: 'photo.jpg' };
+      return { ...image, contentType: 'image/jpeg', ...changes };
+    },
+    remove: () => rm(directory, { recursive: true, force: true }),
+  };
+}
+
+/** What Cloudinary answers about an image that it holds. */
+export function assetOf(image: StagedImage): Record<string, unknown> {
+  const { bytes, md5: etag } = image;
+  const secure_url = `https://res.cloudinary.com/cloud/image/upload/v1/${image.id}.jpg`;
+  return { asset_id: 'a1', public_id: `photos/${image.id}`, version: 1, bytes, etag, secure_url };
+}
