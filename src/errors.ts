@@ -79,7 +79,8 @@ export class HoplaError extends Error {
     this.members = extras.members ?? {};
     this.retryAfterMs = extras.retryAfterMs;
     // RFC 9110 section 10.2.3: Retry-After counts whole seconds; round up, so that nobody comes back too early.
-    const retryAfter = extras.retryAfterMs === undefined ? {} : { 'Retry-After': `${Math.ceil(extras.retryAfterMs / 1000)}` };
+    const retryAfter =
+      extras.retryAfterMs === undefined ? {} : { 'Retry-After': `${Math.ceil(extras.retryAfterMs / 1000)}` };
     this.headers = { ...retryAfter, ...extras.headers };
   }
 }

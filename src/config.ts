@@ -1,0 +1,231 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+
+const MIB = 1024 * 1024;
+
+/** A whole number written in decimal; `example` is shown when the value is not one. */
+const whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter(Boolean),
+);
+const flag = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
+const url = (...protocols: string[]) =>
+  z.string().refine(
+    (text) => {
+      const parsed = URL.canParse(text) ? new URL(text) : undefined;
+      return parsed !== undefined && protocols.includes(parsed.protocol);
+    },
+    `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+  );
+
+type Setting = { schema: z.ZodType; standard?: string; example: string; meaning: string; secret?: true };
+
+/** Every setting: how it is checked, its default as one would write it, an example, and what it means. */
+const settings = {
+  PORT: {
+    schema: whole(0, 65_535),
+    standard: '8080',
+    example: '8080',
+    meaning: 'TCP port to listen on; 0 takes a free one',
+  },
+  HOST: {
+    schema: z.string().min(1),
+    standard: '127.0.0.1',
+    example: '0.0.0.0',
+    meaning: 'address to listen on; 0.0.0.0 is every interface',
+  },
+  PUBLIC_URL: {
+    schema: url('http:', 'https:').transform((text) => text.replace(/\/+$/, '')),
+    example: 'https://uploads.example.com',
+    meaning: 'base of every URL handed to clients; unset: taken from each request',
+  },
+  TRUST_PROXY: {
+    schema: flag,
+    standard: 'false',
+    example: 'true',
+    meaning: 'believe X-Forwarded-* from a proxy in front',
+  },
+  ALLOWED_ORIGINS: {
+    schema: list,
+    standard: '*',
+    example: 'https://app.example.com,https://m.example.com',
+    meaning: 'browser origins that may call (CORS), comma list',
+  },
+  DATABASE_URL: {
+    schema: url('postgres:', 'postgresql:'),
+    example: 'postgres://hopla:secret@db.example.com/hopla',
+    meaning: 'Postgres 14 or newer; unset: an embedded one under DATA_DIR',
+    secret: true,
+  },
+  DATABASE_POOL_SIZE: {
+    schema: whole(2, 1000),
+    standard: '10',
+    example: '20',
+    meaning: 'database connections of one process, the queue not counted',
+  },
+  CLOUDINARY_URL: {
+    schema: url('cloudinary:'),
+    example: 'cloudinary://KEY:SECRET@CLOUD',
+    meaning: 'where images go; unset: a local sandbox under DATA_DIR',
+    secret: true,
+  },
+  CLOUDINARY_FOLDER: {
+    schema: z.string().regex(/^[\w\-/]*$/, 'may have letters, digits, -, _ and /'),
+    standard: 'hopla',
+    example: 'photos/incoming',
+    meaning: 'folder of the stored images',
+  },
+  DATA_DIR: {
+    schema: z.string().min(1),
+    standard: '.hopla',
+    example: '/var/lib/hopla',
+    meaning: 'folder for staging and the sandbox',
+  },
+  STAGING_DIR: {
+    schema: z.string().min(1),
+    example: '/var/spool/hopla',
+    meaning: 'folder where images wait; unset: DATA_DIR/staging',
+  },
+  STAGING_BUDGET_BYTES: {
+    schema: whole(MIB, Number.MAX_SAFE_INTEGER),
+    standard: `${10 * 1024 * MIB}`,
+    example: '107374182400',
+    meaning: 'bytes that may wait in staging; more is refused with 507',
+  },
+  STAGING_FREE_BYTES: {
+    schema: whole(0, Number.MAX_SAFE_INTEGER),
+    standard: `${512 * MIB}`,
+    example: '1073741824',
+    meaning: 'bytes of the disk that staging leaves free',
+  },
+  MAX_IMAGE_BYTES: {
+    schema: whole(1, Number.MAX_SAFE_INTEGER),
+    standard: `${50 * MIB}`,
+    example: '104857600',
+    meaning: 'largest image, in bytes',
+  },
+  MAX_IMAGE_PIXELS: {
+    schema: whole(1, Number.MAX_SAFE_INTEGER),
+    standard: '100000000',
+    example: '50000000',
+    meaning: 'largest image, in pixels (width × height)',
+  },
+  ACCEPTED_TYPES: {
+    schema: list,
+    standard: 'image/jpeg,image/png,image/gif,image/webp,image/avif,image/heic,image/heif,image/tiff,image/bmp',
+    example: 'image/jpeg,image/png',
+    meaning: 'accepted image types, found by looking at the bytes; */* accepts anything unseen',
+  },
+  UPLOAD_IDLE_SECONDS: {
+    schema: whole(1, 86_400),
+    standard: '60',
+    example: '30',
+    meaning: 'a request body without a byte for so long is ended (resumable)',
+  },
+  TRANSFER_CONCURRENCY: {
+    schema: whole(0, 256),
+    standard: '4',
+    example: '8',
+    meaning: 'images sent to storage at once; 0 leaves that to other processes',
+  },
+  TRANSFER_ATTEMPTS: {
+    schema: whole(1, 10_000),
+    standard: '50',
+    example: '10',
+    meaning: 'tries per image before it is failed; an outage of the storage does not use them up',
+  },
+  MAX_CREATIONS_PER_MINUTE: {
+    schema: whole(1, 1_000_000),
+    standard: '600',
+    example: '60',
+    meaning: 'tickets plus uploads that one user may create per minute',
+  },
+  LOGIN_FAILURES_PER_MINUTE: {
+    schema: whole(1, 1000),
+    standard: '10',
+    example: '5',
+    meaning: 'failed logins per minute, by user name and by address',
+  },
+  SESSION_HOURS: {
+    schema: whole(1, 8760),
+    standard: '168',
+    example: '24',
+    meaning: 'life of a token handed out by a login',
+  },
+  LOG_LEVEL: {
+    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    standard: 'info',
+    example: 'debug',
+    meaning: 'least severe level that is logged',
+  },
+} as const satisfies Record<string, Setting>;
+
+type Name = keyof typeof settings;
+type Parsed<N extends Name> = z.output<(typeof settings)[N]['schema']>;
+type Value<N extends Name> = (typeof settings)[N] extends { standard: string } ? Parsed<N> : Parsed<N> | undefined;
+
+/** The effective settings, by the names a person writes in the environment. */
+export type Config = { [N in Name]: Value<N> } & { STAGING_DIR: string };
+
+/** Settings that do not parse. The message has one line per problem and no value of a secret setting. */
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+}
+
+/** Reads the settings from an environment. Throws one ConfigError that names every problem. */
+export function readConfig(environment: Record<string, string | undefined>): Config {
+  const problems: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, setting] of Object.entries(settings) as [Name, Setting][]) {
+    // An empty variable is how compose files and shells say "not set".
+    const text = environment[name] || setting.standard;
+    if (text === undefined) continue;
+    const result = setting.schema.safeParse(text);
+    if (result.success) values[name] = result.data;
+    else {
+      const shown = setting.secret ? '(hidden)' : JSON.stringify(text);
+      problems.push(`${name}=${shown} ${result.error.issues[0]?.message}. Example: ${name}=${setting.example}`);
+    }
+  }
+  if (problems.length > 0)
+    throw new ConfigError(`The configuration has problems:\n${problems.map((line) => `  ${line}`).join('\n')}`);
+  const config = values as Config;
+  config.DATA_DIR = resolve(config.DATA_DIR);
+  config.STAGING_DIR = resolve(config.STAGING_DIR ?? `${config.DATA_DIR}/staging`);
+  return config;
+}
+
+/** Every setting with its effective value as text, secrets masked. */
+export function describeConfig(config: Config): { name: Name; value: string; meaning: string }[] {
+  return (Object.entries(settings) as [Name, Setting][]).map(([name, setting]) => {
+    const value = config[name];
+    const text = value === undefined ? '(unset)' : Array.isArray(value) ? value.join(',') : String(value);
+    return { name, value: setting.secret && value !== undefined ? maskSecret(text) : text, meaning: setting.meaning };
+  });
+}
+
+/** `postgres://hopla:secret@host/db` → `postgres://hopla:***@host/db`; query parameters may hold secrets too and go whole. */
+function maskSecret(text: string): string {
+  const url = new URL(text);
+  if (url.password) url.password = '***';
+  return `${url.protocol}//${url.username}${url.password ? ':***' : ''}@${url.host}${url.pathname}${url.search ? '?***' : ''}`;
+}
+
+/** What documentation shows of every setting. */
+export function listSettings(): { name: string; standard: string; example: string; meaning: string }[] {
+  return (Object.entries(settings) as [Name, Setting][]).map(([name, { standard, example, meaning }]) => ({
+    name,
+    standard: standard ?? '',
+    example,
+    meaning,
+  }));
+}

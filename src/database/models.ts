@@ -1,0 +1,101 @@
+import { Model, snakeCaseMappers } from 'objection';
+import type { ImageStatus, TicketStatus } from './states.ts';
+
+// Models are bound to no connection: every query names its own, `Ticket.query(db)`.
+abstract class Row extends Model {
+  static override columnNameMappers = snakeCaseMappers();
+
+  /** Makes a model of a row that Postgres gave as JSON (`to_jsonb`), where times are text. */
+  static fromJsonRow<M extends Model>(
+    this: { new (): M; fromDatabaseJson(json: object): Model },
+    row: Record<string, unknown>,
+  ): M {
+    const times = Object.entries(row).filter(([column, value]) => column.endsWith('_at') && typeof value === 'string');
+    const revived = Object.fromEntries(times.map(([column, value]) => [column, new Date(value as string)]));
+    return this.fromDatabaseJson({ ...row, ...revived }) as M;
+  }
+}
+
+export class User extends Row {
+  static override tableName = 'users';
+  declare id: string;
+  declare username: string;
+  declare passwordHash: string | null;
+  declare isAdmin: boolean;
+  declare disabledAt: Date | null;
+  declare createdAt: Date;
+  declare updatedAt: Date;
+}
+
+export class Token extends Row {
+  static override tableName = 'tokens';
+  static override relationMappings = () => ({
+    user: { relation: Model.BelongsToOneRelation, modelClass: User, join: { from: 'tokens.userId', to: 'users.id' } },
+  });
+  declare id: string;
+  declare userId: string;
+  declare kind: 'user' | 'upload';
+  declare ticketId: string | null;
+  declare label: string | null;
+  declare sha256: Buffer;
+  declare expiresAt: Date | null;
+  declare revokedAt: Date | null;
+  declare lastUsedAt: Date | null;
+  declare createdAt: Date;
+}
+
+export class Ticket extends Row {
+  static override tableName = 'tickets';
+  declare id: string;
+  declare userId: string;
+  declare expected: number;
+  declare claimed: number;
+  declare received: number;
+  declare stored: number;
+  declare failed: number;
+  declare bytesTotal: number;
+  declare bytesReceived: number;
+  declare bytesStored: number;
+  declare expired: boolean;
+  declare status: TicketStatus;
+  declare version: number;
+  declare description: string | null;
+  declare metadata: Record<string, unknown> | null;
+  declare idempotencyKey: string | null;
+  declare idempotencySha256: Buffer | null;
+  declare createdAt: Date;
+  declare updatedAt: Date;
+  declare expiresAt: Date;
+  declare completedAt: Date | null;
+}
+
+export class Image extends Row {
+  static override tableName = 'images';
+  declare id: string;
+  declare ticketId: string;
+  declare status: ImageStatus;
+  declare slot: string | null;
+  declare size: number | null;
+  declare staging: string;
+  declare filename: string | null;
+  declare uploadMetadata: string | null;
+  declare expectedSha256: string | null;
+  declare contentType: string | null;
+  declare format: string | null;
+  declare width: number | null;
+  declare height: number | null;
+  declare sha256: string | null;
+  declare md5: string | null;
+  declare attempts: number;
+  declare errorCode: string | null;
+  declare errorMessage: string | null;
+  declare storageProvider: string | null;
+  declare storageKey: string | null;
+  declare storageAssetId: string | null;
+  declare storageVersion: string | null;
+  declare url: string | null;
+  declare createdAt: Date;
+  declare updatedAt: Date;
+  declare receivedAt: Date | null;
+  declare storedAt: Date | null;
+}

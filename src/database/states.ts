@@ -1,0 +1,71 @@
+/**
+ * The life of an image
+ *
+ *   uploading ──► received ──► transferring ──► stored
+ *       │             ▲    └────────┬───────────┘
+ *       │             └── retry ──  failed
+ *       └──► rejected · cancelled · expired
+ *
+ * uploading     a place is claimed, bytes arrive in the staging area; their number is the size of the staged file
+ * received      every byte is fsynced, and this row, the ticket's count and the transfer job were committed together
+ * transferring  a worker sends it to the storage (again, after a try that ended without a receipt)
+ * stored        the storage's receipt is committed; the staged file goes next
+ * failed        the storage kept failing or the staged file is lost; an admin may put it back to `received`
+ * rejected      not an acceptable image: found here while uploading, or refused by the storage for good
+ * cancelled     the client ended the upload
+ * expired       the ticket's time ran out before the last byte
+ *
+ * The first five hold a place in the ticket, the last three gave it back. `stored` and those three are final.
+ *
+ * The life of a ticket is no state of its own: its status is computed by Postgres from `expected`, the counters
+ * `claimed`, `received`, `stored`, and `expired` (see the migration).
+ */
+export const imageStatuses = [
+  'uploading',
+  'received',
+  'transferring',
+  'stored',
+  'failed',
+  'rejected',
+  'cancelled',
+  'expired',
+] as const;
+export type ImageStatus = (typeof imageStatuses)[number];
+
+export const ticketStatuses = ['pending', 'uploading', 'processing', 'completed', 'expired'] as const;
+export type TicketStatus = (typeof ticketStatuses)[number];
+
+/** Images that hold a place in their ticket. */
+export const liveStatuses = [
+  'uploading',
+  'received',
+  'transferring',
+  'stored',
+  'failed',
+] as const satisfies ImageStatus[];
+
+/** Images whose bytes are all here or in the storage; what the ticket counts as received. */
+export const receivedStatuses = ['received', 'transferring', 'stored', 'failed'] as const satisfies ImageStatus[];
+
+/** Images that a worker still has to bring to the storage. */
+export const owedStatuses = ['received', 'transferring'] as const satisfies ImageStatus[];
+
+export function isLive(status: ImageStatus): boolean {
+  return (liveStatuses as readonly ImageStatus[]).includes(status);
+}
+
+export function isReceived(status: ImageStatus): boolean {
+  return (receivedStatuses as readonly ImageStatus[]).includes(status);
+}
+
+/** True when nothing more will come: completed; or expired with nothing under way that could still be stored. */
+export function isTerminal(ticket: {
+  status: TicketStatus;
+  received: number;
+  stored: number;
+  failed: number;
+}): boolean {
+  return (
+    ticket.status === 'completed' || (ticket.status === 'expired' && ticket.received === ticket.stored + ticket.failed)
+  );
+}

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import cors from '@koa/cors';
+import Koa, { type DefaultContext, type Middleware, type ParameterizedContext } from 'koa';
+import type { Logger } from 'pino';
+import { HoplaError } from '../errors.ts';
+import { toHoplaError, toProblem } from './problem.ts';
+
+/** What every request carries through the middleware chain. */
+export type State = { requestId: string; log: Logger };
+export type Context<S = State> = ParameterizedContext<S, DefaultContext>;
+
+const TUS_REQUEST_HEADERS = [
+  'Tus-Resumable',
+  'Upload-Length',
+  'Upload-Defer-Length',
+  'Upload-Metadata',
+  'Upload-Offset',
+  'Upload-Checksum',
+  'Upload-Concat',
+  'X-HTTP-Method-Override',
+  'X-Requested-With',
+];
+const REQUEST_HEADERS = [
+  'Authorization',
+  'Content-Type',
+  'Idempotency-Key',
+  'If-None-Match',
+  'Last-Event-ID',
+  'X-Request-Id',
+  ...TUS_REQUEST_HEADERS,
+];
+const RESPONSE_HEADERS = [
+  'ETag',
+  'Link',
+  'Location',
+  'Retry-After',
+  'Tus-Resumable',
+  'Tus-Version',
+  'Tus-Extension',
+  'Tus-Max-Size',
+  'Upload-Offset',
+  'Upload-Length',
+  'Upload-Defer-Length',
+  'Upload-Metadata',
+  'Upload-Expires',
+  'X-Request-Id',
+];
+
+/**
+ * Builds the Koa app around the routes: request ids, log, CORS, problem documents.
+ *
+ * The order matters: an error is rendered inside the CORS layer, so that a browser may read it; the request id is
+ * outermost, so that every answer has one.
+ */
+export function createApp(
+  routes: Middleware<State>[],
+  options: { log: Logger; allowedOrigins: readonly string[]; trustProxy: boolean },
+): Koa<State> {
+  const app = new Koa<State>();
+  app.proxy = options.trustProxy;
+  app.use(identifyRequest(options.log));
+  app.use(
+    cors({
+      origin: (ctx) => allowedOrigin(options.allowedOrigins, ctx.get('Origin')),
+      allowMethods: ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS'],
+      allowHeaders: REQUEST_HEADERS,
+      exposeHeaders: RESPONSE_HEADERS,
+      maxAge: 86_400,
+    }),
+  );
+  app.use(renderErrors);
+  for (const route of routes) app.use(route);
+  // Everything is rendered above; what still arrives here is a client that left in the middle of an answer.
+  app.on('error', (error: unknown) => options.log.debug({ err: error }, 'response ended early'));
+  return app;
+}
+
+function allowedOrigin(allowed: readonly string[], origin: string): string {
+  if (allowed.includes('*')) return '*';
+  return allowed.includes(origin) ? origin : '';
+}
+
+const SANE_REQUEST_ID = /^[\w.:-]{1,128}$/;
+
+function identifyRequest(log: Logger): Middleware<State> {
+  return async (ctx, next) => {
+    const started = performance.now();
+    const offered = ctx.get('X-Request-Id');
+    ctx.state.requestId = SANE_REQUEST_ID.test(offered) ? offered : randomUUID();
+    ctx.state.log = log.child({ requestId: ctx.state.requestId });
+    ctx.set('X-Request-Id', ctx.state.requestId);
+    ctx.set('X-Content-Type-Options', 'nosniff');
+    await next();
+    const reading = ctx.method === 'GET' || ctx.method === 'HEAD' || ctx.method === 'OPTIONS';
+    const level = reading && ctx.status < 400 ? 'debug' : 'info';
+    ctx.state.log[level](
+      { method: ctx.method, path: ctx.path, status: ctx.status, ms: Math.round(performance.now() - started) },
+      'request',
+    );
+  };
+}
+
+/** Renders what the routes throw, and the answers that the router leaves bare: no such path, no such method. */
+const renderErrors: Middleware<State> = async (ctx, next) => {
+  try {
+    await next();
+    // 501 is the router's word for a method that no route at all knows.
+    if (ctx.body == null && (ctx.status === 405 || ctx.status === 501))
+      throw methodNotAllowed(ctx.response.get('Allow'));
+    if (ctx.body == null && ctx.status === 404 && ctx.respond !== false) throw new HoplaError('not-found');
+  } catch (thrown) {
+    const error = toHoplaError(thrown);
+    if (!error.expose) ctx.state.log.error({ err: error.cause ?? error, code: error.code }, error.title);
+    else ctx.state.log.debug({ code: error.code, detail: error.message }, 'refused');
+    const problem = toProblem(error, ctx.state.requestId);
+    ctx.status = problem.status;
+    ctx.body = JSON.stringify(problem.body);
+    ctx.set(problem.headers);
+  }
+};
+
+function methodNotAllowed(allow: string): HoplaError {
+  return new HoplaError('method-not-allowed', `Use one of: ${allow}.`, { headers: { Allow: allow } });
+}

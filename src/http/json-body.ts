@@ -1,0 +1,34 @@
+import { bodyParser } from '@koa/bodyparser';
+import type { Middleware } from 'koa';
+import type { z } from 'zod';
+import { HoplaError } from '../errors.ts';
+
+const LIMIT_BYTES = 64 * 1024;
+
+const parse = bodyParser({
+  enableTypes: ['json'],
+  jsonLimit: LIMIT_BYTES,
+  jsonStrict: true,
+  onError: (error) => {
+    const type = 'type' in error ? error.type : undefined;
+    if (type === 'entity.too.large')
+      throw new HoplaError('body-too-large', `A JSON body has at most ${LIMIT_BYTES} bytes.`);
+    throw new HoplaError('malformed-json', 'Send one valid JSON object.', { cause: error });
+  },
+});
+
+/** Reads a JSON body of at most 64 KiB into `ctx.request.body`; put it on the routes that have one. */
+export const jsonBody: Middleware = async (ctx, next) => {
+  if (!ctx.is('json', '+json'))
+    throw new HoplaError('unsupported-media-type', 'Send the body as Content-Type: application/json.');
+  await parse(ctx, next);
+};
+
+/** Checks input by its schema. Throws 422 `invalid-request` with `errors: [{path, message}]`, all problems at once. */
+export function parseInput<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+  const result = schema.safeParse(input);
+  if (result.success) return result.data;
+  const errors = result.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message }));
+  const detail = errors.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ');
+  throw new HoplaError('invalid-request', detail, { members: { errors } });
+}

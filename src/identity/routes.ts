@@ -1,0 +1,58 @@
+import Router from '@koa/router';
+import { z } from 'zod';
+import type { Database } from '../database/connection.ts';
+import { HoplaError } from '../errors.ts';
+import { jsonBody, parseInput } from '../http/json-body.ts';
+import { createRateLimit } from '../http/rate-limit.ts';
+import { type CallerState, type createAuthentication, requireUserToken } from './bearer.ts';
+import { issueToken, revokeToken } from './tokens.ts';
+import { checkCredentials } from './users.ts';
+
+const HOUR_MS = 3_600_000;
+
+const Credentials = z.strictObject({ username: z.string().min(1).max(100), password: z.string().min(1).max(1000) });
+
+export type IdentityDeps = {
+  db: Database;
+  authenticate: ReturnType<typeof createAuthentication>;
+  sessionHours: number;
+  failuresPerMinute: number;
+};
+
+/** `POST /v1/auth/login`, `POST /v1/auth/logout`. */
+export function identityRoutes({
+  db,
+  authenticate,
+  sessionHours,
+  failuresPerMinute,
+}: IdentityDeps): Router<CallerState> {
+  const router = new Router<CallerState>({ prefix: '/v1/auth' });
+  const failures = createRateLimit(failuresPerMinute, 'failed logins');
+
+  router.post('/login', jsonBody, async (ctx) => {
+    const { username, password } = parseInput(Credentials, ctx.request.body);
+    // Taken before the password is looked at and given back on success, so that parallel guesses count as well.
+    const keys = [`name:${username.toLowerCase()}`, `address:${ctx.ip}`];
+    for (const key of keys) await failures.take(key);
+    const user = await checkCredentials(db, username, password);
+    if (!user) throw new HoplaError('invalid-credentials');
+    for (const key of keys) await failures.giveBack(key);
+    const expiresAt = new Date(Date.now() + sessionHours * HOUR_MS);
+    const { token } = await issueToken(db, { userId: user.id, label: 'login', expiresAt });
+    ctx.status = 201;
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = {
+      token,
+      tokenType: 'Bearer',
+      expiresAt: expiresAt.toISOString(),
+      user: { id: user.id, username: user.username },
+    };
+  });
+
+  router.post('/logout', authenticate, requireUserToken, async (ctx) => {
+    await revokeToken(db, ctx.state.caller.tokenId);
+    ctx.status = 204;
+  });
+
+  return router;
+}

@@ -1,0 +1,19 @@
+import type { Database } from '../database/connection.ts';
+import { Ticket } from '../database/models.ts';
+import { HoplaError } from '../errors.ts';
+import type { Caller } from '../identity/tokens.ts';
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** True for text that can be one of our ids, in the one spelling we hand out. */
+export function isId(text: string): boolean {
+  return UUID.test(text);
+}
+
+/** The ticket, if this caller may use it. Otherwise, and when there is none, the same 404 `ticket-not-found`. */
+export async function findTicketOf(db: Database, caller: Caller, ticketId: string): Promise<Ticket> {
+  const reachable = isId(ticketId) && (caller.kind === 'user' || caller.ticketId === ticketId);
+  const ticket = reachable ? await Ticket.query(db).findOne({ id: ticketId, userId: caller.user.id }) : undefined;
+  if (!ticket) throw new HoplaError('ticket-not-found');
+  return ticket;
+}

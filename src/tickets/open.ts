@@ -1,0 +1,83 @@
+import { createHash, randomUUIDv7 } from 'node:crypto';
+import { z } from 'zod';
+import type { Database } from '../database/connection.ts';
+import { Ticket } from '../database/models.ts';
+import { HoplaError } from '../errors.ts';
+import { issueToken } from '../identity/tokens.ts';
+
+const METADATA_BYTES = 4096;
+const DAY_SECONDS = 86_400;
+
+/** Body of `POST /v1/tickets`. */
+export const TicketRequest = z.strictObject({
+  images: z.int().min(1).max(1000).describe('how many images the ticket takes'),
+  description: z.string().max(255).nullable().default(null).refine(isStorable, 'must not contain NUL characters'),
+  metadata: z
+    .record(z.string(), z.json())
+    .nullable()
+    .default(null)
+    .refine(
+      (value) => Buffer.byteLength(JSON.stringify(value)) <= METADATA_BYTES,
+      `must have at most ${METADATA_BYTES} bytes as JSON`,
+    )
+    .refine((value) => isStorable(JSON.stringify(value)), 'must not contain NUL characters')
+    .describe('the application’s own data, handed back as it is'),
+  expiresIn: z
+    .int()
+    .min(60)
+    .max(7 * DAY_SECONDS)
+    .default(DAY_SECONDS)
+    .describe('seconds until no more images are taken'),
+});
+export type TicketRequest = z.output<typeof TicketRequest>;
+
+/** Postgres keeps no NUL in text, nor `\u0000` in jsonb. */
+function isStorable(text: string | null): boolean {
+  return text === null || !(text.includes('\0') || text.includes('\\u0000'));
+}
+
+/** The upload token outlives its ticket by this many milliseconds, so that its holder sees the last images delivered. */
+export const WATCH_AFTER_EXPIRY_MS = DAY_SECONDS * 1000;
+
+/**
+ * Opens a ticket and issues its upload token.
+ *
+ * With an idempotency key a repeat finds the ticket of the first call and gets a fresh token; the same key with
+ * another body is 422 `idempotency-key-reused`.
+ */
+export async function openTicket(
+  db: Database,
+  userId: string,
+  request: TicketRequest,
+  idempotencyKey: string | null,
+): Promise<{ ticket: Ticket; uploadToken: string }> {
+  const idempotencySha256 =
+    idempotencyKey === null ? null : createHash('sha256').update(JSON.stringify(request)).digest();
+  return db.transaction(async (trx) => {
+    const [opened] = await Ticket.query(trx)
+      .insert({
+        id: randomUUIDv7(),
+        userId,
+        expected: request.images,
+        description: request.description,
+        metadata: request.metadata,
+        idempotencyKey,
+        idempotencySha256,
+        expiresAt: trx.raw('now() + make_interval(secs => ?)', [request.expiresIn]) as never,
+      })
+      .onConflict(trx.raw('(user_id, idempotency_key) WHERE idempotency_key IS NOT NULL') as never)
+      .ignore()
+      .returning('*')
+      .castTo<(Ticket | undefined)[]>();
+    const ticket = opened?.createdAt ? opened : await findRepeated(trx, userId, idempotencyKey, idempotencySha256);
+    const expiresAt = new Date(ticket.expiresAt.getTime() + WATCH_AFTER_EXPIRY_MS);
+    const { token } = await issueToken(trx, { userId, ticketId: ticket.id, label: 'upload', expiresAt });
+    return { ticket, uploadToken: token };
+  });
+}
+
+async function findRepeated(db: Database, userId: string, key: string | null, sha256: Buffer | null): Promise<Ticket> {
+  const ticket = await Ticket.query(db).findOne({ userId, idempotencyKey: key }).throwIfNotFound();
+  if (sha256 && ticket.idempotencySha256?.equals(sha256)) return ticket;
+  throw new HoplaError('idempotency-key-reused', 'This Idempotency-Key was used with another body; take a new one.');
+}

@@ -1,0 +1,40 @@
+import type { Database } from '../database/connection.ts';
+import type { Image } from '../database/models.ts';
+import { type Change, moveImage } from './transition.ts';
+
+/** What was learnt of an image while its bytes came in. */
+export type ReceivedFacts = {
+  size: number;
+  /** Lower-case hex, of the whole file. */
+  sha256: string;
+  md5: string;
+  contentType: string | null;
+  format: string | null;
+  width: number | null;
+  height: number | null;
+};
+
+/** Puts the transfer of an image into the queue, inside the given transaction. */
+export type EnqueueTransfer = (trx: Database, image: Image) => Promise<void>;
+
+/**
+ * Counts an image as received and queues its transfer, in one transaction: from here on its last byte may be
+ * acknowledged. The staged file must be fsynced before. Null when the image is no longer `uploading`.
+ */
+export async function receiveImage(
+  db: Database,
+  imageId: string,
+  facts: ReceivedFacts,
+  enqueue: EnqueueTransfer,
+): Promise<Change | null> {
+  const { contentType, ...same } = facts;
+  return db.transaction(async (trx) => {
+    const change = await moveImage(trx, imageId, ['uploading'], 'received', {
+      ...same,
+      content_type: contentType,
+      received_at: new Date(),
+    });
+    if (change) await enqueue(trx, change.image);
+    return change;
+  });
+}

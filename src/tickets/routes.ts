@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import Router from '@koa/router';
+import { z } from 'zod';
+import type { Database } from '../database/connection.ts';
+import { jsonBody, parseInput } from '../http/json-body.ts';
+import type { RateLimit } from '../http/rate-limit.ts';
+import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
+import { findTicketOf } from './access.ts';
+import { listTickets, TicketQuery } from './list.ts';
+import { openTicket, TicketRequest } from './open.ts';
+import { imagesOf } from './show.ts';
+import { type OffsetOf, viewDetail, viewTicket } from './view.ts';
+
+export type TicketDeps = {
+  db: Database;
+  authenticate: ReturnType<typeof createAuthentication>;
+  creations: RateLimit;
+  /** Base of URLs for this request, without a slash at the end. */
+  baseUrlOf: (ctx: { origin: string }) => string;
+  offsetOf: OffsetOf;
+};
+
+const IdempotencyKey = z.object({
+  'Idempotency-Key': z
+    .string()
+    .max(255)
+    .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII'),
+});
+
+/** `POST /v1/tickets`, `GET /v1/tickets`, `GET /v1/tickets/:ticketId`. A ticket is changed from the admin side only. */
+export function ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf }: TicketDeps): Router<CallerState> {
+  const router = new Router<CallerState>({ prefix: '/v1/tickets' });
+
+  router.post('/', authenticate, requireUserToken, jsonBody, async (ctx) => {
+    const request = parseInput(TicketRequest, ctx.request.body);
+    const { 'Idempotency-Key': key } = parseInput(IdempotencyKey, { 'Idempotency-Key': ctx.get('Idempotency-Key') });
+    const { user } = ctx.state.caller;
+    await creations.take(user.id);
+    const { ticket, uploadToken } = await openTicket(db, user.id, request, key || null);
+    const view = viewTicket(ticket, baseUrlOf(ctx));
+    ctx.state.log.info({ ticketId: ticket.id, images: ticket.expected }, 'ticket opened');
+    ctx.status = 201;
+    ctx.set('Location', `${baseUrlOf(ctx)}/v1/tickets/${ticket.id}`);
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = { ...view, uploadToken };
+  });
+
+  router.get('/', authenticate, requireUserToken, async (ctx) => {
+    const query = parseInput(TicketQuery, { ...ctx.query });
+    const { tickets, nextCursor } = await listTickets(db, ctx.state.caller.user.id, query);
+    const baseUrl = baseUrlOf(ctx);
+    if (nextCursor) {
+      const next = new URLSearchParams(ctx.querystring);
+      next.set('cursor', nextCursor);
+      ctx.set('Link', `<${baseUrl}/v1/tickets?${next}>; rel="next"`);
+    }
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = { items: tickets.map((ticket) => viewTicket(ticket, baseUrl)), nextCursor };
+  });
+
+  router.get('/:ticketId', authenticate, async (ctx) => {
+    const ticket = await findTicketOf(db, ctx.state.caller, ctx.params.ticketId ?? '');
+    const detail = JSON.stringify(await viewDetail(ticket, await imagesOf(db, ticket.id), baseUrlOf(ctx), offsetOf));
+    ctx.status = 200;
+    ctx.type = 'application/json';
+    ctx.set('Cache-Control', 'private, no-cache');
+    // Of the text itself and not of the version: the offset of a running upload moves without one.
+    ctx.etag = createHash('sha256').update(detail).digest('base64url').slice(0, 27);
+    if (ctx.fresh) ctx.status = 304;
+    else ctx.body = detail;
+  });
+
+  return router;
+}

@@ -1,0 +1,15 @@
+import type { Database } from '../database/connection.ts';
+import { Image } from '../database/models.ts';
+import { liveStatuses } from '../database/states.ts';
+
+/** Ended uploads (rejected, cancelled, expired) that a detail shows: a ticket has at most 1000 live ones, but any number of these. */
+const MAX_ENDED = 100;
+
+/** The images of a ticket in the order they were begun: every live one, and the newest of those that gave their place back. */
+export async function imagesOf(db: Database, ticketId: string): Promise<Image[]> {
+  const [live, ended] = await Promise.all([
+    Image.query(db).where({ ticketId }).whereIn('status', liveStatuses),
+    Image.query(db).where({ ticketId }).whereNotIn('status', liveStatuses).orderBy('id', 'desc').limit(MAX_ENDED),
+  ]);
+  return [...live, ...ended].sort((a, b) => (a.id < b.id ? -1 : 1));
+}

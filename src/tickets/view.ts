@@ -1,0 +1,56 @@
+import type { Image, Ticket } from '../database/models.ts';
+
+/** Bytes of an image that are here: asked for while it is uploading, and known afterwards. */
+export type OffsetOf = (image: Image) => Promise<number>;
+
+/** A ticket as the HTTP contract shows it. `baseUrl` has no slash at its end. */
+export function viewTicket(ticket: Ticket, baseUrl: string) {
+  const { id, expected, claimed, received, stored, failed } = ticket;
+  return {
+    id,
+    status: ticket.status,
+    description: ticket.description,
+    metadata: ticket.metadata,
+    // The columns count what an image has reached; clients see in which state images are now.
+    counts: { expected, uploading: claimed - received, received: received - stored - failed, stored, failed },
+    bytes: { received: ticket.bytesReceived, stored: ticket.bytesStored, total: ticket.bytesTotal },
+    createdAt: ticket.createdAt.toISOString(),
+    updatedAt: ticket.updatedAt.toISOString(),
+    expiresAt: ticket.expiresAt.toISOString(),
+    completedAt: ticket.completedAt?.toISOString() ?? null,
+    uploadUrl: `${baseUrl}/v1/tickets/${id}/uploads`,
+    eventsUrl: `${baseUrl}/v1/tickets/${id}/events`,
+    version: ticket.version,
+  };
+}
+
+/** An image as the HTTP contract shows it. `offset` counts for one that is uploading. */
+export function viewImage(image: Image, offset: number) {
+  const { storageProvider: provider, storageKey: key } = image;
+  return {
+    id: image.id,
+    slot: image.slot,
+    filename: image.filename,
+    contentType: image.contentType,
+    size: image.size,
+    offset: image.receivedAt ? image.size : offset,
+    status: image.status,
+    sha256: image.sha256,
+    width: image.width,
+    height: image.height,
+    format: image.format,
+    url: image.url,
+    storage: provider && key ? { provider, key, assetId: image.storageAssetId, version: image.storageVersion } : null,
+    attempts: image.attempts,
+    error: image.errorCode ? { code: image.errorCode, message: image.errorMessage ?? '' } : null,
+    createdAt: image.createdAt.toISOString(),
+    receivedAt: image.receivedAt?.toISOString() ?? null,
+    storedAt: image.storedAt?.toISOString() ?? null,
+  };
+}
+
+/** A ticket with its images: the detail, and the snapshot that opens an event stream. */
+export async function viewDetail(ticket: Ticket, images: Image[], baseUrl: string, offsetOf: OffsetOf) {
+  const views = images.map(async (image) => viewImage(image, image.status === 'uploading' ? await offsetOf(image) : 0));
+  return { ...viewTicket(ticket, baseUrl), images: await Promise.all(views) };
+}
