@@ -1,0 +1,59 @@
+import { json } from 'node:stream/consumers';
+import { z } from 'zod';
+import { type Call, refuse, send } from './exchange.ts';
+import { type FaultRule, faultSchema, operations } from './faults.ts';
+
+/** A rule as it comes over HTTP: a regular expression is `{pattern, flags}`. */
+const ruleSchema = z.strictObject({
+  name: z.string().optional(),
+  match: z
+    .strictObject({
+      publicId: z
+        .union([
+          z.string(),
+          z
+            .strictObject({ pattern: z.string(), flags: z.string().optional() })
+            .transform(({ pattern, flags }) => new RegExp(pattern, flags)),
+        ])
+        .optional(),
+      attempt: z.union([z.int().min(1), z.array(z.int().min(1)), z.literal('every')]).optional(),
+      operation: z.enum(operations).optional(),
+    })
+    .optional(),
+  times: z.int().min(1).optional(),
+  fault: faultSchema,
+}) satisfies z.ZodType<FaultRule>;
+
+/**
+ * The fault plan and the ledger for tests in another process: `PUT /_sandbox/faults` with an array of rules replaces
+ * all rules, `DELETE` removes them, `GET /_sandbox/ledger?publicId=` shows the ledger. Only for callers on this machine.
+ */
+export async function control(call: Call): Promise<void> {
+  const { req, url, sandbox } = call;
+  if (!isLoopback(req.socket.remoteAddress ?? '')) return send(call, refuse(403, 'Only from this machine'));
+  switch (`${req.method} ${url.pathname}`) {
+    case 'PUT /_sandbox/faults': {
+      const rules = z.array(ruleSchema).safeParse(await json(req).catch(() => undefined));
+      if (!rules.success) return send(call, refuse(400, z.prettifyError(rules.error)));
+      sandbox.faults.clear();
+      for (const rule of rules.data) sandbox.faults.add(rule);
+      return send(call, { status: 200, json: { rules: rules.data.length } });
+    }
+    case 'DELETE /_sandbox/faults':
+      sandbox.faults.clear();
+      return send(call, { status: 200, json: { rules: 0 } });
+    case 'GET /_sandbox/ledger': {
+      const publicId = url.searchParams.get('publicId');
+      return send(call, {
+        status: 200,
+        json: { entries: sandbox.ledger.entries(publicId === null ? {} : { publicId }) },
+      });
+    }
+    default:
+      return send(call, refuse(404, `No such address - ${url.pathname}`));
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || /^(::ffff:)?127\./.test(address);
+}

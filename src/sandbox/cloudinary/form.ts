@@ -1,0 +1,111 @@
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Busboy, type BusboyInstance } from '@fastify/busboy';
+
+/** Form fields by name; `name[]` fields come as one value joined by commas, which is how they are signed. */
+export type Fields = ReadonlyMap<string, string>;
+export type ReceivedFile = { path: string; bytes: number; md5: string; filename: string };
+
+/** How the reading of a form ended. Only `received` has read everything; after the others the request is paused. */
+export type Reception =
+  | { outcome: 'received'; fields: Fields; file: ReceivedFile | null }
+  /** `onFile` said not to read the file. */
+  | { outcome: 'unread' }
+  /** The file reached the number of bytes at which `onFile` wanted to stop. */
+  | { outcome: 'cut' }
+  /** The client went away in the middle. */
+  | { outcome: 'gone' }
+  | { outcome: 'malformed'; message: string };
+
+export type FormOptions = {
+  /** Where the file part goes. Created here, durable on `received`; the caller removes it. */
+  path: string;
+  /** Called where the file part begins, with the fields before it. A number is the byte at which to stop reading. */
+  onFile(fields: Fields): 'read' | 'leave' | number;
+  onBytes(total: number): void;
+};
+
+class Cut extends Error {}
+
+/** Reads a multipart form: fields into memory (1 MB each at most), the part named `file` to disk. */
+export async function receiveForm(req: IncomingMessage, options: FormOptions): Promise<Reception> {
+  const { promise: ended, resolve: end, reject: fail } = Promise.withResolvers<Reception | 'parsed'>();
+  const fields = new Map<string, string>();
+  const files: Promise<ReceivedFile>[] = [];
+  let parser: BusboyInstance;
+  try {
+    parser = new Busboy({ headers: { ...req.headers, 'content-type': req.headers['content-type'] ?? '' } });
+  } catch (error) {
+    return { outcome: 'malformed', message: messageOf(error) };
+  }
+
+  const stop = new AbortController();
+  parser.on('field', (name, value) => addField(fields, name, value));
+  parser.on('file', (name, stream, filename) => {
+    if (name !== 'file' || files.length > 0) return void stream.resume();
+    const order = options.onFile(fields);
+    if (order === 'leave') return end({ outcome: 'unread' });
+    const limit = order === 'read' ? Number.POSITIVE_INFINITY : order;
+    const file = spool(stream, filename, limit, options, stop.signal);
+    files.push(file);
+    file.catch((error) => (error instanceof Cut ? end({ outcome: 'cut' }) : fail(error)));
+  });
+  parser.on('error', (error) => end({ outcome: 'malformed', message: messageOf(error) }));
+  parser.on('finish', () => end('parsed'));
+  req.once('error', () => end({ outcome: 'gone' }));
+
+  try {
+    // pipe and not pipeline: that one destroys the request when reading stops early, and with it the very connection
+    // on which several faults still have something to do.
+    req.pipe(parser);
+    const reception = await ended;
+    if (reception !== 'parsed') return reception;
+    const [file = null] = await Promise.all(files);
+    // The parser is content with the closing delimiter; the end of the chunked body may still be under way.
+    req.unpipe(parser);
+    req.resume();
+    return { outcome: 'received', fields, file };
+  } finally {
+    req.unpipe(parser);
+    stop.abort();
+    // The file is closed before the caller removes it.
+    await Promise.allSettled(files);
+  }
+}
+
+async function spool(
+  stream: Readable,
+  filename: string,
+  limit: number,
+  { path, onBytes }: FormOptions,
+  signal: AbortSignal,
+): Promise<ReceivedFile> {
+  const md5 = createHash('md5');
+  let bytes = 0;
+  const measure = async function* (source: AsyncIterable<Buffer>) {
+    for await (const chunk of source) {
+      const taken = chunk.subarray(0, limit - bytes);
+      md5.update(taken);
+      bytes += taken.length;
+      onBytes(bytes);
+      yield taken;
+      if (bytes >= limit) throw new Cut();
+    }
+  };
+  // flush: fsync before close, so that the rename that follows publishes bytes that are on the disk.
+  await pipeline(stream, measure, createWriteStream(path, { flags: 'wx', flush: true }), { signal });
+  return { path, bytes, md5: md5.digest('hex'), filename };
+}
+
+function addField(fields: Map<string, string>, name: string, value: string): void {
+  const key = name.replace(/\[\d*\]$/, '');
+  const before = key === name ? undefined : fields.get(key);
+  fields.set(key, before === undefined ? value : `${before},${value}`);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
