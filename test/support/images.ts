@@ -1,0 +1,271 @@
+import { createCipheriv, createHash } from 'node:crypto';
+import { crc32, deflateSync } from 'node:zlib';
+
+export type ImageOptions = {
+  width?: number;
+  height?: number;
+  /** Size of the whole file; default: as small as it gets. A size that cannot be met throws a RangeError. */
+  bytes?: number;
+  /** Images of the same format, size and seed are the same bytes; another seed changes pixels and padding. */
+  seed?: number;
+};
+type Drawn = Required<Omit<ImageOptions, 'bytes'>>;
+
+/** Every format made here, by its Cloudinary name. They are whole images: any decoder shows them. */
+export const imageMakers = { jpg: jpeg, png, gif, webp, bmp, tiff } as const;
+
+/** Grey noise, one byte a pixel; padded by a private ancillary chunk. */
+export function png(options: ImageOptions = {}): Buffer {
+  const drawn = defaults(options);
+  const { width, height } = drawn;
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header.writeUInt8(8, 8);
+  const rows = Array.from({ length: height }, (_, y) => Buffer.concat([Buffer.of(0), noise(width, drawn.seed + y)]));
+  const image = Buffer.concat([pngChunk('IHDR', header), pngChunk('IDAT', deflateSync(Buffer.concat(rows)))]);
+  const pad = (bytes: number) => pngChunk('hpAd', noise(bytes, drawn.seed));
+  return padded(options.bytes, 12, [Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), image], pad, [pngChunk('IEND')]);
+}
+
+export type JpegOptions = ImageOptions & {
+  /** Where padding goes: after the frame header (default), or before it, where a reader of the size must pass it. */
+  padding?: 'after-frame' | 'before-frame';
+};
+
+/** Baseline grey blocks of 8 × 8, each of one shade; padded by comment segments. */
+export function jpeg(options: JpegOptions = {}): Buffer {
+  const drawn = defaults(options);
+  const frame = jpegSegment(0xc0, [8, ...be16(drawn.height), ...be16(drawn.width), 1, 1, 0x11, 0]);
+  const start = [
+    Buffer.of(0xff, 0xd8),
+    jpegSegment(0xe0, [...Buffer.from('JFIF\0'), 1, 1, 0, 0, 1, 0, 1, 0, 0]),
+    jpegSegment(0xdb, [0, ...Array<number>(64).fill(8)]),
+  ];
+  const end = [
+    // DC: the categories 0 to 8 as codes of four bits. AC: the end of a block as code `0`, and nothing else.
+    jpegSegment(0xc4, [0x00, 0, 0, 0, 9, ...Array<number>(12).fill(0), 0, 1, 2, 3, 4, 5, 6, 7, 8]),
+    jpegSegment(0xc4, [0x10, 1, ...Array<number>(15).fill(0), 0]),
+    jpegSegment(0xda, [1, 1, 0x00, 0, 63, 0]),
+    jpegScan(drawn),
+    Buffer.of(0xff, 0xd9),
+  ];
+  const pad = (bytes: number) => jpegComments(bytes, drawn.seed);
+  if (options.padding === 'before-frame') return padded(options.bytes, 4, start, pad, [frame, ...end]);
+  return padded(options.bytes, 4, [...start, frame], pad, end);
+}
+
+/** 128 shades of grey, the codes never compressed; padded by a comment extension. */
+export function gif(options: ImageOptions = {}): Buffer {
+  const drawn = defaults(options);
+  const { width, height } = drawn;
+  const screen = [...Buffer.from('GIF89a'), ...le16(width), ...le16(height), 0xf6, 0, 0];
+  const palette = Buffer.from(Array.from({ length: 128 }, (_, shade) => [shade * 2, shade * 2, shade * 2]).flat());
+  const pixels = noise(width * height, drawn.seed).map((byte) => byte & 0x7f);
+  const codes: number[] = [];
+  // A clear code (128) before the table grows past 8-bit codes, every 120 pixels, keeps each code one byte; 129 ends.
+  for (const [index, pixel] of pixels.entries()) codes.push(...(index % 120 === 0 ? [128] : []), pixel);
+  const data = gifBlocks(Buffer.from([...codes, 129]));
+  const image = Buffer.concat([Buffer.of(0x2c, 0, 0, 0, 0, ...le16(width), ...le16(height), 0, 7), data]);
+  const pad = (bytes: number) => Buffer.concat([Buffer.of(0x21, 0xfe), gifComment(bytes, drawn.seed)]);
+  return padded(options.bytes, 5, [Buffer.from(screen), palette], pad, [image, Buffer.of(0x3b)]);
+}
+
+/** One lossless colour, padded by an unknown chunk. A RIFF file has an even number of bytes. */
+export function webp(options: ImageOptions = {}): Buffer {
+  const drawn = defaults(options);
+  const [red = 0, green = 0, blue = 0] = noise(3, drawn.seed);
+  const bits = bitWriter();
+  for (const [value, width] of [
+    [drawn.width - 1, 14],
+    [drawn.height - 1, 14],
+    // No alpha, version 0, no transform, no colour cache, no meta prefix codes.
+    [0, 1 + 3 + 1 + 1 + 1],
+  ] as const) {
+    bits.low(value, width);
+  }
+  // Five prefix codes of a single symbol each, which then takes no bits per pixel: `1` simple, `0` one symbol, `1` of 8 bits.
+  for (const symbol of [green, red, blue, 255, 0]) bits.low(0b101 | (symbol << 3), 11);
+  const canvas = [0, 0, 0, 0, ...le24(drawn.width - 1), ...le24(drawn.height - 1)];
+  const chunks = [riffChunk('VP8X', Buffer.from(canvas)), riffChunk('VP8L', Buffer.of(0x2f, ...bits.bytes()))];
+  const pad = (bytes: number) => riffChunk('hpad', noise(bytes, drawn.seed));
+  const file = padded(options.bytes, 8, [Buffer.from('RIFF\0\0\0\0WEBP'), ...chunks], pad, []);
+  if (options.bytes !== undefined && file.length !== options.bytes) throw new RangeError('A WebP has an even size');
+  file.writeUInt32LE(file.length - 8, 4);
+  return file;
+}
+
+/** 24-bit noise; padded between the header and the pixels, where the header says how far they are. */
+export function bmp(options: ImageOptions = {}): Buffer {
+  const drawn = defaults(options);
+  const rowBytes = Math.ceil((drawn.width * 3) / 4) * 4;
+  const header = Buffer.alloc(54);
+  const file = padded(options.bytes, 0, [header], (bytes) => noise(bytes, drawn.seed), [
+    ...Array.from({ length: drawn.height }, (_, y) =>
+      Buffer.concat([noise(drawn.width * 3, drawn.seed + y)], rowBytes),
+    ),
+  ]);
+  file.write('BM');
+  file.writeUInt32LE(file.length, 2);
+  file.writeUInt32LE(file.length - rowBytes * drawn.height, 10);
+  file.writeUInt32LE(40, 14);
+  file.writeInt32LE(drawn.width, 18);
+  file.writeInt32LE(drawn.height, 22);
+  file.writeUInt16LE(1, 26);
+  file.writeUInt16LE(24, 28);
+  return file;
+}
+
+/** Uncompressed grey noise, little-endian, its directory at the end of the file, the padding before it. */
+export function tiff(options: ImageOptions = {}): Buffer {
+  const drawn = defaults(options);
+  const pixels = noise(drawn.width * drawn.height, drawn.seed);
+  const pixelsAt = 8;
+  // Bits per sample, compression, photometric interpretation and samples per pixel are shorts by the specification.
+  const shorts: number[] = [258, 259, 262, 277];
+  const entries = (
+    [
+      [256, drawn.width],
+      [257, drawn.height],
+      [258, 8],
+      [259, 1],
+      [262, 1],
+      [273, pixelsAt],
+      [277, 1],
+      [278, drawn.height],
+      [279, pixels.length],
+    ] as const
+  ).flatMap(([tag, value]) => [...le16(tag), ...le16(shorts.includes(tag) ? 3 : 4), ...le32(1), ...le32(value)]);
+  const directory = Buffer.of(...le16(9), ...entries, ...le32(0));
+  const file = padded(options.bytes, 0, [Buffer.from('II*\0\0\0\0\0'), pixels], (bytes) => noise(bytes, drawn.seed), [
+    directory,
+  ]);
+  file.writeUInt32LE(file.length - directory.length, 4);
+  return file;
+}
+
+/** Bytes that look random, the same for the same seed: a stream cipher over nothing, at a gigabyte per second. */
+export function noise(bytes: number, seed: number): Buffer {
+  const key = createHash('md5').update(`${seed}`).digest();
+  return createCipheriv('aes-128-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(bytes));
+}
+
+function defaults({ width = 16, height = 16, seed = 1 }: ImageOptions): Drawn {
+  return { width, height, seed };
+}
+
+/**
+ * Puts padding between what comes before and after it.
+ * @param overhead bytes the padding takes when there is nothing in it
+ * @param pad makes padding of `overhead` + the given number of bytes
+ */
+function padded(
+  bytes: number | undefined,
+  overhead: number,
+  before: Buffer[],
+  pad: (content: number) => Buffer,
+  after: Buffer[],
+): Buffer {
+  const smallest = [...before, ...after].reduce((sum, part) => sum + part.length, overhead);
+  const content = (bytes ?? smallest) - smallest;
+  if (content < 0) throw new RangeError(`This image takes at least ${smallest} bytes`);
+  return Buffer.concat([...before, pad(content), ...after]);
+}
+
+function pngChunk(type: string, data: Buffer = Buffer.alloc(0)): Buffer {
+  const typed = Buffer.concat([Buffer.from(type, 'latin1'), data]);
+  return Buffer.concat([Buffer.of(...be32(data.length)), typed, Buffer.of(...be32(crc32(typed)))]);
+}
+
+function jpegSegment(marker: number, data: number[] | Buffer): Buffer {
+  return Buffer.concat([Buffer.of(0xff, marker, ...be16(data.length + 2)), Buffer.from(data)]);
+}
+
+/** Comments of 4 + `content` bytes together: a segment holds 65,533, and fill bytes before a marker even out the rest. */
+function jpegComments(content: number, seed: number): Buffer {
+  const parts: Buffer[] = [];
+  let left = content + 4;
+  while (left >= 4) {
+    const data = Math.min(left - 4, 65_533);
+    parts.push(jpegSegment(0xfe, noise(data, seed + parts.length)));
+    left -= data + 4;
+  }
+  return Buffer.concat([Buffer.alloc(left, 0xff), ...parts]);
+}
+
+/** One DC difference per block and the end of the block, ITU T.81 section F.1.2. */
+function jpegScan({ width, height, seed }: Drawn): Buffer {
+  const bits = bitWriter();
+  const shades = noise(Math.ceil(width / 8) * Math.ceil(height / 8), seed);
+  let previous = 0;
+  for (const byte of shades) {
+    // 7 bits: a difference of two shades then always fits category 8.
+    const shade = (byte >> 1) - 64;
+    const difference = shade - previous;
+    const category = 32 - Math.clz32(Math.abs(difference));
+    bits.high(category, 4);
+    bits.high(difference < 0 ? difference + 2 ** category - 1 : difference, category);
+    bits.high(0, 1);
+    previous = shade;
+  }
+  bits.pad(1);
+  return Buffer.from(bits.bytes().flatMap((byte) => (byte === 0xff ? [0xff, 0] : [byte])));
+}
+
+function gifBlocks(data: Buffer): Buffer {
+  const blocks: Buffer[] = [];
+  for (let at = 0; at < data.length; at += 255) {
+    const block = data.subarray(at, at + 255);
+    blocks.push(Buffer.of(block.length), block);
+  }
+  return Buffer.concat([...blocks, Buffer.of(0)]);
+}
+
+/** Sub-blocks and their end, 3 + `content` bytes together; a sub-block takes two bytes at least. */
+function gifComment(content: number, seed: number): Buffer {
+  const blocks: Buffer[] = [];
+  let left = content + 2;
+  while (left > 0) {
+    // Never leave a single byte, for which there is no sub-block.
+    const size = left === 257 ? 255 : Math.min(left, 256);
+    blocks.push(Buffer.of(size - 1), noise(size - 1, seed + blocks.length));
+    left -= size;
+  }
+  return Buffer.concat([...blocks, Buffer.of(0)]);
+}
+
+function riffChunk(type: string, data: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(type), Buffer.of(...le32(data.length)), data, Buffer.alloc(data.length % 2)]);
+}
+
+/** Bits into bytes: `high` fills from the high end as JPEG does, `low` from the low end as WebP does. */
+function bitWriter() {
+  const bits: number[] = [];
+  let highFirst = true;
+  return {
+    high(value: number, width: number) {
+      for (let bit = width - 1; bit >= 0; bit -= 1) bits.push((value >> bit) & 1);
+    },
+    low(value: number, width: number) {
+      highFirst = false;
+      for (let bit = 0; bit < width; bit += 1) bits.push((value >> bit) & 1);
+    },
+    pad(bit: 0 | 1) {
+      while (bits.length % 8 !== 0) bits.push(bit);
+    },
+    bytes(): number[] {
+      const bytes = Array<number>(Math.ceil(bits.length / 8)).fill(0);
+      for (const [index, bit] of bits.entries()) {
+        const place = highFirst ? 7 - (index % 8) : index % 8;
+        bytes[index >> 3] = (bytes[index >> 3] ?? 0) | (bit << place);
+      }
+      return bytes;
+    },
+  };
+}
+
+const be16 = (value: number) => [value >> 8, value & 0xff];
+const be32 = (value: number) => [value >>> 24, (value >> 16) & 0xff, (value >> 8) & 0xff, value & 0xff];
+const le16 = (value: number) => be16(value).reverse();
+const le24 = (value: number) => be32(value).slice(1).reverse();
+const le32 = (value: number) => be32(value).reverse();
