@@ -21,7 +21,7 @@ export type ExchangeOptions = {
    */
   send: (failed: () => void) => unknown;
   file?: FileHandle;
-  /** The longest the exchange may take, counted from when the request has a connection. */
+  /** The longest the exchange may take once it has a connection, and the longest it may wait for one. */
   deadlineMs: number;
   signal: AbortSignal;
   onProgress?: (bytes: number) => void;
@@ -40,24 +40,27 @@ export async function exchange(options: ExchangeOptions): Promise<Answer> {
   const { signal, deadlineMs, file } = options;
   signal.throwIfAborted();
   const outcome = Promise.withResolvers<Answer>();
-  const fail = (what: string, cause?: unknown) => outcome.reject(unavailable(what, cause));
+  const fail: Fail = (what, cause) => outcome.reject(unavailable(what, cause));
   const abort = () => outcome.reject(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
   const deadline = setTimeout(() => fail(`no answer within ${deadlineMs} ms`), deadlineMs);
-  const ended = new AbortController();
   let request: ClientRequest | undefined;
+  let upload: Writable | undefined;
   let whole = false;
+  const start = async () => {
+    const sink = catchRequest(options.send, fail, (caught) => {
+      request = caught;
+      // Waiting for one of the agent's sockets is not the store's fault.
+      caught.once('socket', () => deadline.refresh());
+      watch(caught, outcome.resolve, fail);
+    });
+    if (!file) return;
+    if (!(sink instanceof Writable)) throw new TypeError('the SDK gave no stream to write to');
+    upload = sink;
+    await pipeline(readFrom(file, options.onProgress), upload);
+  };
   try {
-    const sink = catchRequest(
-      () => options.send(() => fail('the request failed')),
-      (caught) => {
-        request = caught;
-        // Waiting for one of the agent's sockets is not the store's fault.
-        caught.once('socket', () => deadline.refresh());
-        watch(caught, outcome.resolve, fail);
-      },
-    );
-    if (file) sendFile(file, sink, ended.signal, options.onProgress).catch((error) => fail('sending failed', error));
+    start().catch((error) => fail('sending failed', error));
     const answer = await outcome.promise;
     // An answer that came before the body was read leaves a connection on which nothing else can be said.
     whole = request?.writableFinished ?? false;
@@ -65,29 +68,28 @@ export async function exchange(options: ExchangeOptions): Promise<Answer> {
   } finally {
     clearTimeout(deadline);
     signal.removeEventListener('abort', abort);
-    ended.abort();
+    // Ends the pipeline, and with it the reading of the file.
+    upload?.destroy();
     if (!whole) request?.destroy();
   }
 }
 
+type Fail = (what: string, cause?: unknown) => void;
+
 /** Runs `send` and hands over the one request that it makes. */
-function catchRequest(send: () => unknown, onRequest: (request: ClientRequest) => void): unknown {
+function catchRequest(send: ExchangeOptions['send'], fail: Fail, onRequest: (request: ClientRequest) => void): unknown {
   // The channel is synchronous and everybody's: subscribed no longer than the call, it can show no request but this one.
   const onCreated = (message: unknown) => onRequest((message as { request: ClientRequest }).request);
   diagnostics.subscribe('http.client.request.created', onCreated);
   try {
-    return send();
+    return send(() => fail('the request failed'));
   } finally {
     diagnostics.unsubscribe('http.client.request.created', onCreated);
   }
 }
 
 /** Calls exactly what happens to the request; what comes after the first outcome is heard and ignored. */
-function watch(
-  request: ClientRequest,
-  answered: (answer: Answer) => void,
-  fail: (what: string, cause?: unknown) => void,
-): void {
+function watch(request: ClientRequest, answered: (answer: Answer) => void, fail: Fail): void {
   request.removeAllListeners('response');
   let responded = false;
   request.once('response', (response) => {
@@ -111,30 +113,18 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
     body += text;
     if (body.length > MAX_ANSWER_LENGTH) throw new Error(`the answer is longer than ${MAX_ANSWER_LENGTH} characters`);
   }
-  if (!response.complete) throw new Error('the answer is not complete');
   return { status: response.statusCode ?? 0, headers: response.headers, body };
 }
 
-/** Streams the file into the SDK's stream. `ended` destroys that stream and ends the reading, at any moment. */
-async function sendFile(
-  file: FileHandle,
-  sink: unknown,
-  ended: AbortSignal,
-  onProgress: (bytes: number) => void = () => {},
-): Promise<void> {
-  if (!(sink instanceof Writable)) throw new TypeError('the SDK gave no stream to write to');
-  await pipeline(readFrom(file, onProgress), sink, { signal: ended });
-}
-
 /** Not `file.createReadStream()`: destroying that closes the handle, and the caller may have to send the file again. */
-async function* readFrom(file: FileHandle, onProgress: (bytes: number) => void): AsyncGenerator<Buffer> {
+async function* readFrom(file: FileHandle, onProgress?: (bytes: number) => void): AsyncGenerator<Buffer> {
   let position = 0;
   for (;;) {
     const { bytesRead, buffer } = await file.read({ buffer: Buffer.allocUnsafe(CHUNK_BYTES), position });
     if (bytesRead === 0) return;
     yield buffer.subarray(0, bytesRead);
     position += bytesRead;
-    onProgress(position);
+    onProgress?.(position);
   }
 }
 

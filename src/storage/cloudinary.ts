@@ -86,6 +86,7 @@ export function createCloudinaryStorage(options: CloudinaryOptions): Storage & {
       throw new HoplaError('storage-mismatch', detail);
     },
     async remove(key, signal) {
+      // The SDK dates this call itself: of all calls it alone fails for as long as our clock is an hour wrong.
       const removal = { ...common, invalidate: true };
       const answer = await ask((failed) => cloudinary.uploader.destroy(key, removal, failed), signal);
       if (!isRemoved(answer)) throw refusal(answer, now());

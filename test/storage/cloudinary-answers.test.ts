@@ -4,7 +4,7 @@ import { HoplaError } from '../../src/errors.ts';
 import { createCloudinaryStorage } from '../../src/storage/cloudinary.ts';
 import { nothingLeft, watchLeftovers } from './leftovers.ts';
 import { answer, type Exchange, secret, startScriptedServer } from './scripted-server.ts';
-import { assetOf, createStaging } from './staged.ts';
+import { assetOf, createStaging, gif } from './staged.ts';
 
 const noAbort = new AbortController().signal;
 const failure = (message: string) => ({ error: { message } });
@@ -134,14 +134,6 @@ describe('what Cloudinary answers', () => {
       },
     ],
     [
-      'never ends',
-      async ({ req, res }) => {
-        await req.resume().toArray();
-        const more = () => res.destroyed || res.write(' '.repeat(65_536), more);
-        more();
-      },
-    ],
-    [
       'stops in the middle',
       async ({ req, res }) => {
         await req.resume().toArray();
@@ -165,6 +157,37 @@ describe('what Cloudinary answers', () => {
       expect(performance.now() - started).to.be.lessThan(1500);
     });
   }
+
+  it('stops reading an answer that never ends', async () => {
+    const error = await failedPut(async ({ req, res }) => {
+      await req.resume().toArray();
+      const more = () => res.destroyed || res.write(' '.repeat(65_536), more);
+      more();
+    });
+    expect(error.code).to.equal('storage-unavailable');
+    expect(error.message).to.contain('longer than');
+  });
+
+  it('stops sending an image that the store says it has', async () => {
+    const image = await staging.stage(gif(20_000_000));
+    const { storage } = await start(({ res }) => res.end(JSON.stringify({ ...assetOf(image), existing: true })));
+    let sent = 0;
+    const receipt = await storage.put(image, { signal: noAbort, onProgress: (bytes) => (sent = bytes) });
+    expect(receipt.md5).to.equal(image.md5);
+    expect(sent).to.be.lessThan(image.bytes);
+    expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
+  });
+
+  it('speaks TLS where the URL says https', async () => {
+    const { server } = await start(() => {});
+    const cloudinaryUrl = server.cloudinaryUrl.replace('http%3A', 'https%3A');
+    const limits = { maxSockets: 1, minBytesPerSecond: 1e8, answerTimeoutMs: 500, idleTimeoutMs: 400 };
+    const storage = createCloudinaryStorage({ cloudinaryUrl, folder: '', ...limits });
+    releases.push(storage.close);
+    const error: HoplaError = await storage.check(noAbort).catch((reason) => reason);
+    expect(error.code).to.equal('storage-unavailable');
+    expect(error.message).to.match(/SSL|TLS|EPROTO/i);
+  });
 
   it('learns from an answer that comes before the body was read', async () => {
     const error = await failedPut(({ res }) => res.writeHead(413).end(), Buffer.alloc(20_000_000));

@@ -4,12 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StagedImage } from '../../src/storage/port.ts';
 
+/** As many bytes as asked, of which the first ten say that they are a GIF of 4 by 3 pixels. */
+export function gif(bytes: number): Buffer {
+  return Buffer.concat([Buffer.from('GIF89a\x04\0\x03\0', 'latin1'), randomBytes(bytes - 10)]);
+}
+
 /** A temporary staging directory. */
 export async function createStaging() {
   const directory = await mkdtemp(join(tmpdir(), 'hopla-storage-'));
   return {
     directory,
-    async stage(bytes: Buffer = randomBytes(100_000), changes: Partial<StagedImage> = {}): Promise<StagedImage> {
+    async stage(bytes: Buffer = gif(100_000), changes: Partial<StagedImage> = {}): Promise<StagedImage> {
       const id = randomUUID();
       const path = join(directory, id);
       await writeFile(path, bytes);
