@@ -1,6 +1,8 @@
+import { type Answer, refuse } from './answer.ts';
 import { assetFields } from './asset-fields.ts';
 import type { AssetName } from './assets.ts';
-import { type Answer, type Call, conduct, meetFault, refuse } from './exchange.ts';
+import { type Call, meetFault } from './call.ts';
+import { conduct } from './conduct.ts';
 import { type Account, equal } from './signature.ts';
 
 /** GET /v1_1/:cloud/ping */

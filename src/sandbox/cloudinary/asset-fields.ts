@@ -1,5 +1,5 @@
 import type { Asset } from './assets.ts';
-import type { Sandbox } from './exchange.ts';
+import type { Sandbox } from './call.ts';
 import { signAnswer } from './signature.ts';
 
 /** The fields with which both the Upload API and the Admin API describe an asset. */

@@ -62,8 +62,13 @@ export async function openAssets(directory: string): Promise<Assets> {
   const recordPath = (name: AssetName) => join(records, `${keyOf(name)}.json`);
   const find = (name: AssetName) => readRecord(recordPath(name));
   const list = async () => {
-    const found = await Promise.all((await readdir(records)).map((name) => readRecord(join(records, name))));
-    return found.filter((asset) => asset !== null);
+    const found: Asset[] = [];
+    // One after the other: thousands of files opened at once would use up the process's descriptors.
+    for (const name of await readdir(records)) {
+      const asset = await readRecord(join(records, name));
+      if (asset !== null) found.push(asset);
+    }
+    return found;
   };
 
   const named = new Set((await list()).map((asset) => asset.blob));

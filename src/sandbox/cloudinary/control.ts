@@ -1,6 +1,7 @@
 import { json } from 'node:stream/consumers';
 import { z } from 'zod';
-import { type Call, refuse, send } from './exchange.ts';
+import { refuse, send } from './answer.ts';
+import type { Call } from './call.ts';
 import { type FaultRule, faultSchema, operations } from './faults.ts';
 
 /** A rule as it comes over HTTP: a regular expression is `{pattern, flags}`. */

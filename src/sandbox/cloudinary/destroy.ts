@@ -1,4 +1,6 @@
-import { type Call, conduct, meetFault, refuse, send } from './exchange.ts';
+import { refuse, send } from './answer.ts';
+import { type Call, meetFault } from './call.ts';
+import { conduct } from './conduct.ts';
 import { receiveForm } from './form.ts';
 import { refuseUnsigned } from './signature.ts';
 

@@ -1,5 +1,6 @@
+import { send } from './answer.ts';
 import { assetUrl } from './asset-fields.ts';
-import { type Call, send } from './exchange.ts';
+import type { Call } from './call.ts';
 
 /** A page of images larger than this helps nobody. */
 const shownLimit = 100;

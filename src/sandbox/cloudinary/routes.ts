@@ -1,8 +1,9 @@
 import { ping, resource } from './admin.ts';
+import { refuse, send } from './answer.ts';
+import type { Call } from './call.ts';
 import { control } from './control.ts';
 import { deliver } from './delivery.ts';
 import { destroy } from './destroy.ts';
-import { type Call, refuse, send } from './exchange.ts';
 import { listStored } from './listing.ts';
 import { upload } from './upload.ts';
 

@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { refuse, send } from './answer.ts';
 import { openAssets } from './assets.ts';
-import { type Call, refuse, type Sandbox, send } from './exchange.ts';
+import type { Call, Sandbox } from './call.ts';
 import { createFaultPlan, type FaultPlan } from './faults.ts';
 import { createLedger, type Ledger } from './ledger.ts';
 import { route } from './routes.ts';
@@ -100,5 +101,6 @@ async function answer(sandbox: Sandbox, req: IncomingMessage, res: ServerRespons
     const answerable = !res.headersSent && !res.destroyed;
     if (answerable) await send(call, refuse(500, `General Error: ${error instanceof Error ? error.message : error}`));
     call.line?.end();
+    req.resume();
   }
 }

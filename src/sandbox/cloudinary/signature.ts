@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { type Answer, refuse } from './exchange.ts';
+import { type Answer, refuse } from './answer.ts';
 import type { Fields } from './form.ts';
 
 export type Account = { cloudName: string; apiKey: string; apiSecret: string };
@@ -12,7 +12,7 @@ const staleAfterSeconds = 3600;
  * The text under the signature: sorted `name=value` of every non-empty field, joined by `&`.
  * Version 2 writes `&` inside a field as `%26`, so that one field cannot pose as two.
  */
-export function stringToSign(fields: Fields, version: 1 | 2): string {
+function stringToSign(fields: Fields, version: 1 | 2): string {
   return [...fields]
     .filter(([name, value]) => !unsigned.has(name) && value !== '')
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
