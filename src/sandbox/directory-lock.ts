@@ -15,7 +15,7 @@ const busy = 5;
  * The lock lasts as long as the returned object is referenced; a collected database closes itself.
  */
 export function lockDirectory(directory: string): DirectoryLock {
-  const file = new DatabaseSync(join(directory, 'postgres.lock'));
+  const file = openFile(join(directory, 'postgres.lock'));
   try {
     // The pid has to be committed to be readable by others, and BEGIN IMMEDIATE (unlike EXCLUSIVE) lets them read it
     // afterwards. Whoever gets in between the two transactions wins, and we fail on the second: still only one holder.
@@ -33,4 +33,12 @@ export function lockDirectory(directory: string): DirectoryLock {
       if (file.isOpen) file.close();
     },
   };
+}
+
+function openFile(path: string): DatabaseSync {
+  try {
+    return new DatabaseSync(path);
+  } catch (cause) {
+    throw new Error(`This user cannot write ${path}. Was hopla run here by another user before?`, { cause });
+  }
 }

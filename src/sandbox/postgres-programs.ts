@@ -24,14 +24,18 @@ export async function findPostgresPrograms(dataDirectory: string): Promise<Postg
   const trouble = await tryPrograms(native, runAs);
   if (trouble === undefined) return programsIn(native, runAs);
 
-  if (trouble.includes('shared libraries')) await restoreLinks(native);
-  // Root's checkout often lies below a directory closed to others (/root is), but Postgres refuses to run as root.
-  const usable = trouble.includes('EACCES') ? await copyWithinReach(native, version) : native;
-  const remaining = await tryPrograms(usable, runAs);
-  if (remaining === undefined) return programsIn(usable, runAs);
-  throw new Error(
-    `The embedded Postgres does not run on this machine (it needs glibc or macOS). ${hint}. ${remaining}`,
-  );
+  try {
+    await restoreLinks(native);
+    // Root's checkout often lies below a directory closed to others (/root is), but Postgres refuses to run as root.
+    const usable = trouble.includes('EACCES') ? await copyWithinReach(native, version) : native;
+    const remaining = await tryPrograms(usable, runAs);
+    if (remaining === undefined) return programsIn(usable, runAs);
+    throw new Error(remaining);
+  } catch (cause) {
+    throw new Error(`The embedded Postgres does not run here (it needs glibc or macOS). ${hint}. ${trouble}`, {
+      cause,
+    });
+  }
 }
 
 function programsIn(native: string, runAs: RunAs): PostgresPrograms {

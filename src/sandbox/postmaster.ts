@@ -41,7 +41,7 @@ export async function replacePostmaster(options: PostmasterOptions): Promise<Pos
 }
 
 async function startPostmaster(options: PostmasterOptions, env: NodeJS.ProcessEnv): Promise<Postmaster> {
-  const { dataDirectory, logFile, programs, log } = options;
+  const { dataDirectory, logFile, programs, port } = options;
   await using logHandle = await open(logFile, 'a', 0o600);
   const logStart = (await logHandle.stat()).size;
   const child = spawn(programs.postgres, postgresArguments(options), {
@@ -55,35 +55,47 @@ async function startPostmaster(options: PostmasterOptions, env: NodeJS.ProcessEn
   await once(child, 'spawn');
   // Whoever forgets to close it is not kept alive by it; the next start replaces it.
   child.unref();
+  if (await becomesReady(child, options)) return supervise(child, options);
 
-  const postmaster = superviseChild(child, dataDirectory, log);
+  const said = (await readFile(logFile)).subarray(logStart).toString();
+  const taken = said.includes('could not create any TCP/IP sockets');
+  throw taken ? new PortTaken(`Port ${port} is taken: ${said}`) : new Error(`The database does not start: ${said}`);
+}
+
+/** false if it ended instead. */
+async function becomesReady(child: ChildProcess, { dataDirectory, logFile }: PostmasterOptions): Promise<boolean> {
   const deadline = Date.now() + startWithinMs;
-  while (child.exitCode === null && child.signalCode === null) {
+  while (!hasEnded(child)) {
     const running = await readPidFile(dataDirectory);
-    if (running?.pid === child.pid && running?.ready) return postmaster;
+    if (running?.ready && running.pid === child.pid) return true;
     if (Date.now() > deadline) {
-      await postmaster.stop();
+      await stopChild(child, dataDirectory);
       throw new Error(`The database did not get ready in ${startWithinMs / 1000} s. See ${logFile}`);
     }
     await delay(10);
   }
-  const said = (await readFile(logFile)).subarray(logStart).toString();
-  if (said.includes('could not create any TCP/IP sockets'))
-    throw new PortTaken(`Port ${options.port} is taken: ${said}`);
-  throw new Error(`The database does not start in ${dataDirectory}: ${said}`);
+  return false;
 }
 
-function superviseChild(child: ChildProcess, dataDirectory: string, log: (message: string) => void): Postmaster {
+function supervise(child: ChildProcess, { dataDirectory, logFile, log }: PostmasterOptions): Postmaster {
   let stopping: Promise<void> | undefined;
   child.once('exit', (code, signal) => {
-    if (stopping === undefined) log(`The database ended by itself (${signal ?? `exit code ${code}`})`);
+    if (stopping === undefined) log(`The database ended by itself (${signal ?? `exit code ${code}`}). See ${logFile}`);
   });
   return {
     stop() {
-      stopping ??= child.pid === undefined ? Promise.resolve() : stopProcess(child.pid, dataDirectory);
+      stopping ??= stopChild(child, dataDirectory);
       return stopping;
     },
   };
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+async function stopChild(child: ChildProcess, dataDirectory: string): Promise<void> {
+  if (child.pid !== undefined && !hasEnded(child)) await stopProcess(child.pid, dataDirectory);
 }
 
 function postgresArguments({ dataDirectory, port, durable }: PostmasterOptions): string[] {

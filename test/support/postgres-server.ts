@@ -2,7 +2,7 @@
  * The database server of one test run, as a program: prints its URL, runs until its standard input ends, and then removes
  * every trace. The input ends with the process at its other end, however that ends: kill -9 of mocha leaves nothing behind.
  */
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -25,8 +25,9 @@ async function sweep(): Promise<void> {
     if (!name.startsWith(prefix)) continue;
     const left = join(tmpdir(), name);
     try {
-      // Younger ones may be between their making and their lock.
-      if (Date.now() - (await stat(left)).mtimeMs < 60_000) continue;
+      const { uid, mtimeMs } = await lstat(left);
+      // Younger ones may be between their making and their lock. Those of other users we do not trust.
+      if (uid !== process.geteuid?.() || Date.now() - mtimeMs < 60_000) continue;
       const orphan = await startSandboxPostgres({ directory: left, durable: false });
       await orphan.close();
       await rm(left, { recursive: true });
