@@ -1,0 +1,46 @@
+import type { ServerResponse } from 'node:http';
+
+/** One server-sent event; `id` is the version of the ticket. */
+export type StreamEvent = { event: string; data: unknown; id?: number };
+
+/** An open stream to one listener. */
+export type EventStream = {
+  send(...events: StreamEvent[]): void;
+  /** Sends what may be left out: nothing, when the listener does not keep up. */
+  sendIfKeepingUp(event: StreamEvent): void;
+  comment(): void;
+  end(): void;
+};
+
+/** https://html.spec.whatwg.org/multipage/server-sent-events.html; the last header keeps nginx from gathering events. */
+export const eventStreamHeaders = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-store, no-transform',
+  'X-Accel-Buffering': 'no',
+};
+
+const RETRY_MS = 2_000;
+/** A listener that leaves this many bytes unread gets no more progress, and past four times as many is cut off: it will come back to a snapshot. */
+const SLOW_BYTES = 256 * 1024;
+
+/** Begins the stream on a response whose headers are sent. */
+export function openEventStream(response: ServerResponse): EventStream {
+  response.write(`retry: ${RETRY_MS}\n\n`);
+  const write = (text: string) => {
+    if (response.writableEnded || response.destroyed) return;
+    if (response.writableLength > 4 * SLOW_BYTES) response.destroy();
+    else response.write(text);
+  };
+  return {
+    send: (...events) => write(events.map(format).join('')),
+    sendIfKeepingUp(event) {
+      if (response.writableLength < SLOW_BYTES) write(format(event));
+    },
+    comment: () => write(':\n\n'),
+    end: () => response.end(),
+  };
+}
+
+function format({ event, data, id }: StreamEvent): string {
+  return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+}

@@ -1,0 +1,173 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import type { Logger } from 'pino';
+import type { Database } from '../database/connection.ts';
+import { Image, Ticket } from '../database/models.ts';
+import type { ChangeRow } from '../tickets/transition.ts';
+
+/** One committed change of a ticket: the ticket after it, and the image that it was about, if any. */
+export type Announcement = { ticket: Ticket; image: Image | null };
+
+/** How many bytes of an image have made one leg of its way: from the client to here, or from here to the storage. */
+export type Progress = {
+  ticketId: string;
+  userId: string;
+  imageId: string;
+  leg: 'upload' | 'transfer';
+  bytes: number;
+  total: number | null;
+};
+export type ReportProgress = (progress: Progress) => void;
+
+/** Who listens. `onResync` says that announcements may have been missed: read the truth again. */
+export type Listener = { onChange(change: Announcement): void; onProgress(progress: Progress): void; onResync(): void };
+export type Topic = { ticketId: string } | { userId: string } | 'everything';
+
+/** Brings committed changes from any process to the listeners of this one. */
+export type Hub = {
+  subscribe(topic: Topic, listener: Listener): () => void;
+  /** Notes progress; at most four a second per image reach the listeners, the last one always. */
+  report: ReportProgress;
+  close(): Promise<void>;
+};
+
+const PROGRESS_MS = 250;
+const RECONNECT_MS = 500;
+/** A payload of NOTIFY has less than 8000 bytes, one progress less than 250. */
+const PROGRESS_PER_PAYLOAD = 30;
+/** A connection that is cut without a word is noticed by a query that is not answered, within this time. */
+const PULSE_MS = 10_000;
+
+/** Starts listening; resolves once the first LISTEN stands. Reconnects by itself. */
+export async function startHub(databaseUrl: string, db: Database, log: Logger): Promise<Hub> {
+  const listeners = new Map<string, Set<Listener>>();
+  const origin = randomUUID();
+  const closing = new AbortController();
+  const pending = new Map<string, Progress>();
+
+  const heard = (keys: string[], tell: (listener: Listener) => void) => {
+    for (const key of keys) for (const listener of listeners.get(key) ?? []) tell(listener);
+  };
+  const deliver = (change: Announcement) =>
+    heard(['*', `ticket:${change.ticket.id}`, `user:${change.ticket.userId}`], (listener) => listener.onChange(change));
+  const deliverProgress = (progress: Progress) =>
+    heard(['*', `ticket:${progress.ticketId}`, `user:${progress.userId}`], (listener) => listener.onProgress(progress));
+
+  // One after the other, so that an announcement that must be read from the database is not overtaken by the next.
+  let last = Promise.resolve();
+  const onNotification = ({ channel, payload = '' }: pg.Notification) => {
+    last = last
+      .then(async () => {
+        if (channel === 'hopla_changes') {
+          const change = await readAnnouncement(db, JSON.parse(payload));
+          if (change) deliver(change);
+        } else {
+          const { from, items } = JSON.parse(payload) as { from: string; items: Progress[] };
+          if (from !== origin) for (const item of items) deliverProgress(item);
+        }
+      })
+      .catch((error) => {
+        log.warn({ err: error }, 'an announcement could not be read');
+        heard([...listeners.keys()], (listener) => listener.onResync());
+      });
+  };
+
+  const listening = keepListening(databaseUrl, closing.signal, log, onNotification, () =>
+    heard([...listeners.keys()], (listener) => listener.onResync()),
+  );
+
+  const flush = () => {
+    if (pending.size === 0) return;
+    const items = [...pending.values()];
+    pending.clear();
+    for (const item of items) deliverProgress(item);
+    for (let start = 0; start < items.length; start += PROGRESS_PER_PAYLOAD) {
+      const payload = JSON.stringify({ from: origin, items: items.slice(start, start + PROGRESS_PER_PAYLOAD) });
+      // Progress is a courtesy: while the database is away, other processes go without.
+      db.raw('SELECT pg_notify(?, ?)', ['hopla_progress', payload]).catch((error) =>
+        log.debug({ err: error }, 'progress not announced'),
+      );
+    }
+  };
+  const ticking = setInterval(flush, PROGRESS_MS);
+  await listening.established;
+
+  return {
+    subscribe(topic, listener) {
+      const key =
+        topic === 'everything' ? '*' : 'ticketId' in topic ? `ticket:${topic.ticketId}` : `user:${topic.userId}`;
+      const group = listeners.get(key) ?? new Set();
+      listeners.set(key, group.add(listener));
+      return () => {
+        group.delete(listener);
+        if (group.size === 0 && listeners.get(key) === group) listeners.delete(key);
+      };
+    },
+    report: (progress) => void pending.set(progress.imageId, progress),
+    async close() {
+      clearInterval(ticking);
+      closing.abort();
+      await listening.ended;
+    },
+  };
+}
+
+/** Holds one connection that listens, and makes a new one whenever it is lost; `onLost` runs after each new one. */
+function keepListening(
+  databaseUrl: string,
+  signal: AbortSignal,
+  log: Logger,
+  onNotification: (notification: pg.Notification) => void,
+  onAgain: () => void,
+) {
+  const established = Promise.withResolvers<void>();
+  const run = async () => {
+    for (let first = true; !signal.aborted; ) {
+      const client = new pg.Client({
+        connectionString: databaseUrl,
+        application_name: 'hopla listener',
+        keepAlive: true,
+        connectionTimeoutMillis: 5_000,
+        query_timeout: 5_000,
+      });
+      const lost = Promise.withResolvers<void>();
+      client.on('error', () => lost.resolve());
+      client.on('end', () => lost.resolve());
+      client.on('notification', onNotification);
+      const pulse = setInterval(() => client.query('SELECT 1').catch(() => lost.resolve()), PULSE_MS);
+      const leave = () => lost.resolve();
+      signal.addEventListener('abort', leave);
+      try {
+        await client.connect();
+        await client.query('LISTEN hopla_changes; LISTEN hopla_progress');
+        if (!first) onAgain();
+        first = false;
+        established.resolve();
+        await lost.promise;
+      } catch (error) {
+        log.warn({ err: error }, 'cannot listen for changes');
+        if (first) established.reject(error);
+      } finally {
+        clearInterval(pulse);
+        signal.removeEventListener('abort', leave);
+        // A frozen server does not answer the goodbye; its socket goes all the same.
+        await Promise.race([client.end().catch(() => {}), delay(1_000, undefined, { ref: false })]);
+      }
+      if (!signal.aborted) await delay(RECONNECT_MS, undefined, { signal }).catch(() => {});
+    }
+  };
+  return { established: established.promise, ended: run() };
+}
+
+/** A payload has the rows, or their ids where they were too long. */
+async function readAnnouncement(db: Database, payload: Record<string, unknown>): Promise<Announcement | null> {
+  if (payload.ticket) {
+    const { ticket, image } = payload as ChangeRow;
+    return { ticket: Ticket.fromJsonRow(ticket), image: image ? Image.fromJsonRow(image) : null };
+  }
+  const { ticketId, imageId } = payload as { ticketId: string; imageId: string | null };
+  const ticket = await Ticket.query(db).findById(ticketId);
+  const image = imageId ? await Image.query(db).findById(imageId) : undefined;
+  return ticket ? { ticket, image: image ?? null } : null;
+}

@@ -1,0 +1,79 @@
+import { fromKnex, PgBoss } from 'pg-boss';
+import type { Logger } from 'pino';
+import type { Database } from '../database/connection.ts';
+import type { Image } from '../database/models.ts';
+
+/** What a job carries; its id is the image's id, so that queueing an image twice makes one job. */
+export type TransferJob = { imageId: string };
+
+/** Each staging area has its own queue: only who has the file can send it. */
+export function queueOf(stagingId: string): string {
+  return `transfer.${stagingId}`;
+}
+
+const DAY_SECONDS = 86_400;
+
+const QUEUE = {
+  notify: true,
+  // The image's own attempts decide when to give up (see worker.ts); the queue never does.
+  retryLimit: 1_000_000,
+  retryDelay: 1,
+  retryBackoff: false,
+  // The longest one try may take. Its own deadline comes from the image's size and ends it long before.
+  expireInSeconds: 3 * 3600,
+  // pg-boss deletes jobs that waited for longer. A photo waits for as long as it takes.
+  retentionSeconds: 3650 * DAY_SECONDS,
+  deleteAfterSeconds: 3600,
+  // The least that pg-boss takes: a job of a killed process comes back after this, and the interval below.
+  heartbeatSeconds: 10,
+} as const;
+
+/** How often pg-boss looks for jobs whose worker went silent, in seconds. */
+const MONITOR_SECONDS = 5;
+/** One for each worker that finishes a job, and some for looking after the queue. */
+const POOL_SIZE = 6;
+const STATEMENT_TIMEOUT_MS = 10_000;
+
+/** A pg-boss that is not started: enough to send, complete and look up jobs inside our own transactions. */
+export function createBoss(databaseUrl: string, log: Logger): PgBoss {
+  const boss = new PgBoss({
+    connectionString: databaseUrl,
+    application_name: 'hopla queue',
+    max: POOL_SIZE,
+    options: `-c statement_timeout=${STATEMENT_TIMEOUT_MS}`,
+    connectionTimeoutMillis: 5_000,
+    useListenNotify: true,
+    schedule: false,
+    superviseIntervalSeconds: MONITOR_SECONDS,
+    monitorIntervalSeconds: MONITOR_SECONDS,
+  });
+  boss.on('error', (error) => log.warn({ err: error }, 'queue error'));
+  boss.on('warning', (warning) => log.debug({ warning }, 'queue warning'));
+  return boss;
+}
+
+/** Starts pg-boss (its schema included) and makes the queue of a staging area. */
+export async function startQueue(databaseUrl: string, stagingId: string, log: Logger): Promise<PgBoss> {
+  const boss = createBoss(databaseUrl, log);
+  await boss.start();
+  const name = queueOf(stagingId);
+  if (await boss.getQueue(name)) await boss.updateQueue(name, QUEUE);
+  else await boss.createQueue(name, { policy: 'standard', ...QUEUE });
+  return boss;
+}
+
+/** Queues the transfer of an image inside the given transaction. */
+export async function enqueueTransfer(
+  boss: PgBoss,
+  trx: Database,
+  image: Pick<Image, 'id' | 'staging'>,
+): Promise<void> {
+  const job: TransferJob = { imageId: image.id };
+  await boss.send(queueOf(image.staging), job, { id: image.id, db: fromKnex(trx) });
+}
+
+/** Queues an image again whose job has ended: the old one would keep the new one out, their ids being the same. */
+export async function enqueueAgain(boss: PgBoss, trx: Database, image: Pick<Image, 'id' | 'staging'>): Promise<void> {
+  await boss.deleteJob(queueOf(image.staging), image.id, { db: fromKnex(trx) });
+  await enqueueTransfer(boss, trx, image);
+}

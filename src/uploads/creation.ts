@@ -1,0 +1,133 @@
+import { randomUUIDv7 } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import { Metadata } from '@tus/utils';
+import type { Database } from '../database/connection.ts';
+import type { Image } from '../database/models.ts';
+import { HoplaError } from '../errors.ts';
+import { claimPlace } from '../tickets/claim.ts';
+import type { Staging } from './staging.ts';
+
+/** What the headers of a tus creation request say. */
+type Creation = {
+  size: number | null;
+  slot: string | null;
+  filename: string | null;
+  sha256: string | null;
+  metadata: string | null;
+};
+
+const METADATA_CHARS = 8 * 1024;
+const SLOT_CHARS = 64;
+const FILENAME_CHARS = 255;
+
+/** Reads the headers of a creation request. Throws 4xx for what they must not say. */
+export function parseCreation(headers: IncomingHttpHeaders, maxBytes: number): Creation {
+  const metadata = single(headers['upload-metadata']);
+  const { slot, filename, sha256 } = parseMetadata(metadata);
+  return {
+    size: parseLength(headers, maxBytes),
+    slot: parseSlot(slot),
+    filename: cleanFilename(filename),
+    sha256: parseSha256(sha256),
+    metadata,
+  };
+}
+
+function parseLength(headers: IncomingHttpHeaders, maxBytes: number): number | null {
+  const length = single(headers['upload-length']);
+  const deferred = single(headers['upload-defer-length']);
+  if (headers['upload-concat'] !== undefined)
+    throw new HoplaError('malformed-request', 'Upload-Concat is not supported.');
+  if ((length === null) === (deferred === null) || (deferred !== null && deferred !== '1')) {
+    throw new HoplaError('malformed-request', 'Send either Upload-Length, or Upload-Defer-Length: 1.');
+  }
+  if (length === null) return null;
+  if (!/^\d{1,15}$/.test(length))
+    throw new HoplaError('malformed-request', 'Upload-Length must be a whole number of bytes.');
+  return assertSize(Number(length), maxBytes);
+}
+
+/** Checks a declared image size in bytes. */
+export function assertSize(size: number, maxBytes: number): number {
+  if (size === 0) throw new HoplaError('empty-image');
+  if (size > maxBytes) throw new HoplaError('image-too-large', `An image has at most ${maxBytes} bytes.`);
+  return size;
+}
+
+function parseMetadata(header: string | null): Record<string, string | null> {
+  if (header === null || header.trim() === '') return {};
+  if (header.length > METADATA_CHARS)
+    throw new HoplaError('headers-too-large', `Upload-Metadata has at most ${METADATA_CHARS} characters.`);
+  try {
+    return Metadata.parse(header);
+  } catch (error) {
+    throw new HoplaError(
+      'malformed-request',
+      'Upload-Metadata must be comma-separated pairs of a key and a base64 value.',
+      { cause: error },
+    );
+  }
+}
+
+function parseSlot(slot: string | null | undefined): string | null {
+  if (!slot) return null;
+  if (slot.length > SLOT_CHARS) throw invalid('slot', `must have at most ${SLOT_CHARS} characters`);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
+  if (/[\x00-\x1f\x7f]/.test(slot)) throw invalid('slot', 'must have no control characters');
+  return slot;
+}
+
+function parseSha256(sha256: string | null | undefined): string | null {
+  if (!sha256) return null;
+  if (!/^[0-9a-f]{64}$/i.test(sha256)) throw invalid('sha256', 'must be 64 hexadecimal digits');
+  return sha256.toLowerCase();
+}
+
+function invalid(key: string, message: string): HoplaError {
+  return new HoplaError('invalid-request', `Upload-Metadata ${key}: ${message}`, {
+    members: { errors: [{ path: `Upload-Metadata.${key}`, message }] },
+  });
+}
+
+/** A name is for people to read: kept in part rather than refused. */
+function cleanFilename(filename: string | null | undefined): string | null {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
+  const clean = (filename ?? '').toWellFormed().replace(/[\x00-\x1f\x7f\u2028\u2029]/g, '');
+  return [...clean].slice(0, FILENAME_CHARS).join('').trim() || null;
+}
+
+function single(header: string | string[] | undefined): string | null {
+  return (Array.isArray(header) ? header.join(',') : header) ?? null;
+}
+
+export type CreationDeps = { db: Database; staging: Staging; maxImageBytes: number };
+
+/** A place for a new upload, or the live upload that the client already has in this slot. */
+export type Created = { kind: 'new' | 'existing'; image: Image };
+
+/**
+ * Sets staging room aside and claims a place of the ticket. Throws `staging-full`, and what `claimPlace` throws.
+ */
+export async function createUpload(deps: CreationDeps, ticketId: string, creation: Creation): Promise<Created> {
+  const imageId = randomUUIDv7();
+  // A length that is not known yet may turn out to be the largest.
+  await deps.staging.reserve(imageId, creation.size ?? deps.maxImageBytes);
+  let created: Created | undefined;
+  try {
+    const place = await claimPlace(deps.db, {
+      ticketId,
+      imageId,
+      slot: creation.slot,
+      size: creation.size,
+      filename: creation.filename,
+      uploadMetadata: creation.metadata,
+      expectedSha256: creation.sha256,
+      staging: deps.staging.id,
+    });
+    created =
+      place.kind === 'claimed' ? { kind: 'new', image: place.change.image } : { kind: 'existing', image: place.image };
+    return created;
+  } finally {
+    if (created?.kind !== 'new') deps.staging.release(imageId);
+  }
+}

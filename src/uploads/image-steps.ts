@@ -1,0 +1,33 @@
+/** A stretch of the file that a parser wants to see next, in bytes. */
+export type Ask = { offset: number; length: number };
+
+/**
+ * A parser that names the bytes it needs and is given exactly those. It neither knows nor cares whether they come from
+ * a prefix in memory or from a file on disk, so each format is written once and the two drivers in `image-header.ts`
+ * cannot disagree. A driver that has not got the bytes simply does not go on: parsers never see a short answer.
+ */
+export type Steps<T> = Generator<Ask, T, Uint8Array>;
+
+/** Stored pixels, before any EXIF rotation; null where a sound header leaves them out. */
+export type Size = { width: number | null; height: number | null };
+
+/** The next bytes as a DataView: network byte order by default, as in most image headers. */
+export function* view(offset: number, length: number): Steps<DataView> {
+  const bytes = yield { offset, length };
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Four letters at `at` of a view: a chunk name, a box type, a brand. */
+export function fourLetters(bytes: DataView, at: number): string {
+  return String.fromCharCode(
+    bytes.getUint8(at),
+    bytes.getUint8(at + 1),
+    bytes.getUint8(at + 2),
+    bytes.getUint8(at + 3),
+  );
+}
+
+/** The formats that state their size in one place say zero only when they are broken. */
+export function sized(width: number, height: number): Size | null {
+  return width > 0 && height > 0 ? { width, height } : null;
+}

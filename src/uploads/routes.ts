@@ -1,0 +1,104 @@
+import Router from '@koa/router';
+import type { Middleware } from 'koa';
+import { HoplaError } from '../errors.ts';
+import { toHoplaError } from '../http/problem.ts';
+import type { RateLimit } from '../http/rate-limit.ts';
+import type { CallerState, createAuthentication } from '../identity/bearer.ts';
+import type { createTicketAccess } from '../tickets/access.ts';
+import type { TusServer } from './tus-server.ts';
+
+export type UploadDeps = {
+  authenticate: ReturnType<typeof createAuthentication>;
+  ticketAccess: ReturnType<typeof createTicketAccess>;
+  creations: RateLimit;
+  tus: TusServer;
+  baseUrlOf: (ctx: { origin: string }) => string;
+};
+
+const TUS_VERSION = '1.0.0';
+const CONTENT_TYPE = 'application/offset+octet-stream';
+const ADDRESS = /^\/v1\/tickets\/[^/]+\/uploads(\/|$)/;
+
+/** `/v1/tickets/:ticketId/uploads` and `/v1/tickets/:ticketId/uploads/:imageId`: tus 1.0.0, one endpoint per ticket. */
+export function uploadRoutes(deps: UploadDeps): Middleware<CallerState>[] {
+  const router = new Router<CallerState>({ prefix: '/v1/tickets/:ticketId/uploads' });
+  const chain = [shieldUploads, deps.authenticate, checkProtocol, serveUpload(deps)] as const;
+  router.post('/', ...chain);
+  router.options('/', ...chain);
+  router.register('/:imageId', ['HEAD', 'PATCH', 'DELETE', 'OPTIONS'], [...chain]);
+  return [
+    overrideMethod,
+    router.routes() as Middleware<CallerState>,
+    router.allowedMethods() as Middleware<CallerState>,
+  ];
+}
+
+/** For networks that let through nothing but GET and POST (tus 1.0.0, X-HTTP-Method-Override). */
+const overrideMethod: Middleware = async (ctx, next) => {
+  const override = ctx.get('X-HTTP-Method-Override').toUpperCase();
+  if (ctx.method === 'POST' && ['PATCH', 'DELETE', 'HEAD', 'OPTIONS'].includes(override) && ADDRESS.test(ctx.path))
+    ctx.method = override;
+  await next();
+};
+
+/**
+ * Stock clients answer a 5xx on HEAD by uploading a second copy, and after one on PATCH they ask HEAD. So what we
+ * cannot answer is 423 there: come back later, to this upload.
+ */
+const shieldUploads: Middleware<CallerState> = async (ctx, next) => {
+  ctx.set('Tus-Resumable', TUS_VERSION);
+  try {
+    await next();
+  } catch (thrown) {
+    const error = toHoplaError(thrown);
+    if (error.status === 423 && error.cause)
+      ctx.state.log.warn({ err: error.cause, code: error.code }, 'upload delayed');
+    if (error.status < 500 || ctx.method === 'POST' || ctx.method === 'OPTIONS') throw error;
+    ctx.state.log.error({ err: error.cause ?? error }, 'upload delayed');
+    throw new HoplaError('upload-unavailable', undefined, { retryAfterMs: 1000 });
+  }
+};
+
+const checkProtocol: Middleware<CallerState> = async (ctx, next) => {
+  // "If the version specified by the Client is not supported by the Server, it MUST respond with the 412 Precondition
+  // Failed status and MUST include the Tus-Version header." OPTIONS is how a client asks for the version.
+  if (ctx.method !== 'OPTIONS' && ctx.get('Tus-Resumable') !== TUS_VERSION) {
+    throw new HoplaError('unsupported-tus-version', `Send Tus-Resumable: ${TUS_VERSION}.`, {
+      headers: { 'Tus-Version': TUS_VERSION },
+    });
+  }
+  // "All PATCH requests MUST use Content-Type: application/offset+octet-stream, otherwise the server SHOULD return a
+  // 415 Unsupported Media Type status."
+  if (ctx.method === 'PATCH' && ctx.get('Content-Type') !== CONTENT_TYPE) {
+    throw new HoplaError('unsupported-media-type', `Send the bytes as Content-Type: ${CONTENT_TYPE}.`);
+  }
+  if (ctx.method === 'PATCH' && !/^\d{1,15}$/.test(ctx.get('Upload-Offset'))) {
+    throw new HoplaError('malformed-request', 'Send Upload-Offset, a whole number of bytes.');
+  }
+  await next();
+};
+
+function serveUpload({ ticketAccess, creations, tus, baseUrlOf }: UploadDeps): Middleware<CallerState> {
+  return async (ctx) => {
+    const { ticketId = '', imageId = null } = ctx.params as { ticketId?: string; imageId?: string };
+    const { caller } = ctx.state;
+    const ticket = await ticketAccess(caller, ticketId);
+    ctx.state.log = ctx.state.log.child({ ticketId, ...(imageId ? { imageId } : {}) });
+    if (ctx.method === 'POST') await creations.take(caller.user.id);
+    const { response, finished } = await tus(ctx.req, ctx.method, {
+      ticketId,
+      userId: ticket.userId,
+      imageId,
+      baseUrl: baseUrlOf(ctx),
+    });
+    for (const [name, value] of response.headers) {
+      // CORS is the app's, once for every route.
+      if (!name.startsWith('access-control-')) ctx.set(name, value);
+    }
+    if (ctx.method !== 'DELETE' && ctx.method !== 'OPTIONS' && !finished)
+      ctx.set('Upload-Expires', ticket.expiresAt.toUTCString());
+    ctx.status = response.status;
+    ctx.body = response.status === 204 ? null : '';
+    ctx.remove('Content-Type');
+  };
+}

@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, link, mkdir, open, readFile, rm, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HoplaError } from '../errors.ts';
+
+/** Where images wait between their last byte here and the storage's receipt: a bounded spool on one disk. */
+export type Staging = {
+  /** Names this area for ever, whichever process serves it; kept in a file inside. */
+  readonly id: string;
+  readonly directory: string;
+  pathOf(imageId: string): string;
+  /** Bytes of the staged file so far; null when there is none. */
+  sizeOf(imageId: string): Promise<number | null>;
+  /** Opens for reading and writing; makes the file when it is not there. */
+  open(imageId: string): Promise<FileHandle>;
+  /** Makes the file's bytes and its directory entry survive a power cut. */
+  persist(handle: FileHandle): Promise<void>;
+  /** Removes the file; one that is not there is no error. */
+  remove(imageId: string): Promise<void>;
+  /** Sets `bytes` of the budget aside for an image, or throws 507 `staging-full`. */
+  reserve(imageId: string, bytes: number): Promise<void>;
+  /** Notes an image that is here whatever the budget says: found at start, or admitted by another process. */
+  track(imageId: string, bytes: number, unwritten: number): void;
+  /** Notes the true size of an image whose length was not known. */
+  resize(imageId: string, bytes: number): void;
+  /** Notes bytes written: they now show in what is free on the disk. */
+  wrote(imageId: string, bytes: number): void;
+  /** Gives back what an image had; harmless for one that has nothing. */
+  release(imageId: string): void;
+  usage(): { images: number; reservedBytes: number; budgetBytes: number };
+};
+
+export type StagingOptions = { directory: string; budgetBytes: number; freeBytes: number };
+
+/** What one image has of the budget, and how much of that is not yet on the disk. */
+type Reservation = { bytes: number; unwritten: number };
+const nothing: Reservation = { bytes: 0, unwritten: 0 };
+
+/** A client that was refused for lack of room may come back after so long, in milliseconds. */
+const RETRY_AFTER_MS = 10_000;
+
+/** Opens a staging area, making its folder (mode 0700) when needed. */
+export async function openStaging({ directory, budgetBytes, freeBytes }: StagingOptions): Promise<Staging> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const id = await readOrMakeId(directory);
+  const reserved = new Map<string, Reservation>();
+  let reservedBytes = 0;
+  let unwrittenBytes = 0;
+
+  const set = (imageId: string, next: Reservation | null) => {
+    const before = reserved.get(imageId) ?? nothing;
+    reservedBytes += (next ?? nothing).bytes - before.bytes;
+    unwrittenBytes += (next ?? nothing).unwritten - before.unwritten;
+    if (next) reserved.set(imageId, next);
+    else reserved.delete(imageId);
+  };
+
+  const pathOf = (imageId: string) => join(directory, imageId);
+  return {
+    id,
+    directory,
+    pathOf,
+    async sizeOf(imageId) {
+      try {
+        return (await stat(pathOf(imageId))).size;
+      } catch (error) {
+        if (hasErrno(error, 'ENOENT')) return null;
+        throw error;
+      }
+    },
+    open: (imageId) => open(pathOf(imageId), constants.O_RDWR | constants.O_CREAT, 0o600),
+    async persist(handle) {
+      await handle.datasync();
+      // fsync(2): a new file's directory entry needs its own fsync, on the directory.
+      const folder = await open(directory, constants.O_RDONLY);
+      try {
+        await folder.sync();
+      } finally {
+        await folder.close();
+      }
+    },
+    remove: (imageId) => rm(pathOf(imageId), { force: true }),
+    async reserve(imageId, bytes) {
+      // Set first, looked at after: two racing creations cannot both take the last room.
+      set(imageId, { bytes, unwritten: bytes });
+      const disk = await statfs(directory).catch(() => null);
+      const free = disk ? disk.bavail * disk.bsize - freeBytes : 0;
+      if (reservedBytes <= budgetBytes && unwrittenBytes <= free) return;
+      set(imageId, null);
+      throw new HoplaError('staging-full', 'Too many images wait for the storage; try again later.', {
+        retryAfterMs: RETRY_AFTER_MS,
+      });
+    },
+    track: (imageId, bytes, unwritten) => set(imageId, { bytes, unwritten }),
+    resize(imageId, bytes) {
+      const before = reserved.get(imageId);
+      if (before) set(imageId, { bytes, unwritten: Math.max(0, before.unwritten - (before.bytes - bytes)) });
+    },
+    wrote(imageId, bytes) {
+      const before = reserved.get(imageId);
+      if (before) set(imageId, { bytes: before.bytes, unwritten: Math.max(0, before.unwritten - bytes) });
+    },
+    release: (imageId) => set(imageId, null),
+    usage: () => ({ images: reserved.size, reservedBytes, budgetBytes }),
+  };
+}
+
+const ID_FILE = '.staging-id';
+
+/** Two processes may start at once on a new folder: link(2) lets exactly one of them name it. */
+async function readOrMakeId(directory: string): Promise<string> {
+  const path = join(directory, ID_FILE);
+  const made = join(directory, `${ID_FILE}.${randomUUID()}`);
+  const existing = await readFile(path, 'utf8').catch(() => null);
+  if (existing) return existing.trim();
+  await writeFile(made, `${randomUUID()}\n`, { mode: 0o600, flush: true });
+  try {
+    await link(made, path);
+  } catch (error) {
+    if (!hasErrno(error, 'EEXIST')) throw error;
+  } finally {
+    await unlink(made);
+  }
+  return (await readFile(path, 'utf8')).trim();
+}
+
+export function hasErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}

@@ -1,0 +1,173 @@
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import type { IncomingMessage } from 'node:http';
+import { FileStore } from '@tus/file-store';
+import { Upload } from '@tus/utils';
+import { Image } from '../database/models.ts';
+import { isReceived } from '../database/states.ts';
+import { HoplaError } from '../errors.ts';
+import type { ReportProgress } from '../progress/hub.ts';
+import { isId } from '../tickets/access.ts';
+import { moveImage } from '../tickets/transition.ts';
+import { type AppendEnd, appendBody } from './append.ts';
+import { assertSize } from './creation.ts';
+import { discardStaged, type FinishDeps, finishUpload, refuse } from './finish.ts';
+
+/** One request on its way through the tus server, which knows an upload by its id alone. */
+export type Exchange = {
+  readonly ticketId: string;
+  /** Owner of the ticket. */
+  readonly userId: string;
+  readonly baseUrl: string;
+  /** Null for a creation until it has its place. */
+  imageId: string | null;
+  /** The upload as the database had it under the lock. */
+  image?: Image;
+  /** Where the upload stands, as far as this request knows. */
+  offset?: number;
+  /** What was thrown, before the tus server made a status of it. */
+  failure?: unknown;
+};
+
+export type StoreDeps = FinishDeps & {
+  maxImageBytes: number;
+  reportProgress: ReportProgress;
+  exchanges: AsyncLocalStorage<Exchange>;
+};
+
+/**
+ * The staging area as @tus/server sees it: bytes in files, everything else in Postgres.
+ *
+ * Of an upload that is still coming in the file's size is the offset; of every other the database knows it, whether or
+ * not the file is still there.
+ */
+export class StagingStore extends FileStore {
+  readonly #deps: StoreDeps;
+
+  constructor(deps: StoreDeps) {
+    super({ directory: deps.staging.directory });
+    this.#deps = deps;
+  }
+
+  get #exchange(): Exchange {
+    const exchange = this.#deps.exchanges.getStore();
+    if (!exchange) throw new Error('the staging store was used outside of a request');
+    return exchange;
+  }
+
+  /** The place was claimed before, and the file comes with its first byte. */
+  override async create(upload: Upload): Promise<Upload> {
+    return upload;
+  }
+
+  /** Where an upload stands. One whose bytes are all here but not committed is committed now, or answers 423. */
+  override async getUpload(id: string): Promise<Upload> {
+    const image = await this.#load(id);
+    let offset = image.size;
+    if (image.status === 'uploading') {
+      offset = (await this.#deps.staging.sizeOf(id)) ?? 0;
+      if (offset === image.size) await this.#finish(image, offset);
+    }
+    this.#exchange.offset = offset ?? 0;
+    return new Upload({
+      id,
+      offset: offset ?? 0,
+      ...(image.size === null ? {} : { size: image.size }),
+      ...(image.uploadMetadata === null ? {} : { metadata: metadataOf(image.uploadMetadata) }),
+      creation_date: image.createdAt.toISOString(),
+    });
+  }
+
+  override async declareUploadLength(id: string, size: number): Promise<void> {
+    const { maxImageBytes, staging, db } = this.#deps;
+    assertSize(size, maxImageBytes);
+    const change = await moveImage(db, id, ['uploading'], 'uploading', { size });
+    if (!change) throw new HoplaError('upload-gone');
+    staging.resize(id, size);
+    this.#exchange.image = change.image;
+  }
+
+  /** Ends an unfinished upload and frees its place. */
+  override async remove(id: string): Promise<void> {
+    const image = await this.#load(id);
+    const change = await moveImage(this.#deps.db, id, ['uploading'], 'cancelled');
+    if (!change) throw isReceived(image.status) ? new HoplaError('upload-finished') : new HoplaError('upload-gone');
+    await discardStaged(this.#deps, change.image);
+  }
+
+  /**
+   * Takes a request body from `offset` on and resolves to the new offset. When that is the whole image, it is durably
+   * received by then.
+   */
+  async receive(body: IncomingMessage, offset: number, limit: number, signal: AbortSignal): Promise<number> {
+    const exchange = this.#exchange;
+    const { image } = exchange;
+    if (!image) throw new Error('an upload receives bytes only after it was looked at');
+    if (image.status !== 'uploading') return offset;
+    const { staging, intake, reportProgress } = this.#deps;
+    let reached = offset;
+    const handle = await staging.open(image.id);
+    try {
+      const end = await appendBody({
+        handle,
+        source: body,
+        position: offset,
+        limit,
+        signal,
+        onWritten: async (batch, written) => {
+          staging.wrote(image.id, written - reached);
+          reached = exchange.offset = written;
+          reportProgress({
+            ticketId: image.ticketId,
+            userId: exchange.userId,
+            imageId: image.id,
+            leg: 'upload',
+            bytes: reached,
+            total: image.size,
+          });
+          await intake
+            .observe(image.id, handle, batch, reached, image.size)
+            .catch((error) => refuse(this.#deps, image, error));
+        },
+      });
+      if (reached === image.size) await finishUpload(this.#deps, image, handle, reached);
+      assertEnd(end);
+      return reached;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #finish(image: Image, size: number): Promise<void> {
+    const handle = await this.#deps.staging.open(image.id);
+    try {
+      await finishUpload(this.#deps, image, handle, size);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #load(id: string): Promise<Image> {
+    const { ticketId } = this.#exchange;
+    const image = isId(id) ? await Image.query(this.#deps.db).findOne({ id, ticketId }) : undefined;
+    if (!image) throw new HoplaError('upload-not-found');
+    if (image.status !== 'uploading' && !isReceived(image.status))
+      throw new HoplaError('upload-gone', `The upload is ${image.status}.`);
+    this.#exchange.image = image;
+    return image;
+  }
+}
+
+function assertEnd(end: AppendEnd): void {
+  if (end === 'too-long') throw new HoplaError('length-exceeded');
+  if (end === 'aborted')
+    throw new HoplaError('upload-locked', 'Another request took over this upload.', { retryAfterMs: 1000 });
+  // Nobody hears this one: the client is gone.
+  if (end === 'cut') throw new HoplaError('upload-unavailable', 'The connection ended before the body did.');
+}
+
+function metadataOf(header: string): Record<string, string | null> {
+  const pairs = header.split(',').map((pair) => pair.trim().split(' '));
+  return Object.fromEntries(
+    pairs.map(([key = '', value]) => [key, value === undefined ? null : Buffer.from(value, 'base64').toString('utf8')]),
+  );
+}
