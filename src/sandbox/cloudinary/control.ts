@@ -10,12 +10,7 @@ const ruleSchema = z.strictObject({
   match: z
     .strictObject({
       publicId: z
-        .union([
-          z.string(),
-          z
-            .strictObject({ pattern: z.string(), flags: z.string().optional() })
-            .transform(({ pattern, flags }) => new RegExp(pattern, flags)),
-        ])
+        .union([z.string(), z.strictObject({ pattern: z.string(), flags: z.string().optional() }).transform(toRegExp)])
         .optional(),
       attempt: z.union([z.int().min(1), z.array(z.int().min(1)), z.literal('every')]).optional(),
       operation: z.enum(operations).optional(),
@@ -52,6 +47,19 @@ export async function control(call: Call): Promise<void> {
     }
     default:
       return send(call, refuse(404, `No such address - ${url.pathname}`));
+  }
+}
+
+function toRegExp(
+  { pattern, flags }: { pattern: string; flags?: string | undefined },
+  context: z.RefinementCtx,
+): RegExp {
+  try {
+    return new RegExp(pattern, flags);
+  } catch (error) {
+    // SyntaxError, the only one this throws.
+    context.addIssue(String(error));
+    return z.NEVER;
   }
 }
 

@@ -69,7 +69,7 @@ export type FaultPlan = {
 };
 
 /** What a call met: its number for its public id, and the rule that strikes it, if any. */
-export type Encounter = { attempt: number; fault: Fault | null; name: string | undefined };
+type Encounter = { attempt: number; fault: Fault | null; name: string | undefined };
 
 /** Attempts are counted for this many public ids; the longest known is forgotten first, so a long demo cannot grow. */
 const countedLimit = 20_000;

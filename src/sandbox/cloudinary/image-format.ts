@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 
-export type ImageFormat = 'jpg' | 'png' | 'gif' | 'webp' | 'avif' | 'heic' | 'tiff' | 'bmp';
+type ImageFormat = 'jpg' | 'png' | 'gif' | 'webp' | 'avif' | 'heic' | 'tiff' | 'bmp';
 export type ImageInfo = { format: ImageFormat; width: number; height: number };
 
 /** Reads `length` bytes at a place of the file; fewer at its end. */

@@ -26,7 +26,7 @@ export type LedgerEntry = {
   ended: boolean;
 };
 
-export type LedgerFilter = { publicId?: string; operation?: Operation };
+type LedgerFilter = { publicId?: string; operation?: Operation };
 
 export type Ledger = {
   /** Copies of the newest entries, oldest first; at most `ledgerLimit` are kept. */
