@@ -143,6 +143,18 @@ const settings = {
     example: '10',
     meaning: 'tries per image before it is failed; an outage of the storage does not use them up',
   },
+  TRANSFER_TIMEOUT_SECONDS: {
+    schema: whole(1, 3600),
+    standard: '60',
+    example: '120',
+    meaning: 'longest silence of the storage during one image',
+  },
+  TRANSFER_MIN_BYTES_PER_SECOND: {
+    schema: whole(1, Number.MAX_SAFE_INTEGER),
+    standard: '16384',
+    example: '65536',
+    meaning: 'slowest rate at which an image may go to storage',
+  },
   MAX_CREATIONS_PER_MINUTE: {
     schema: whole(1, 1_000_000),
     standard: '600',
@@ -160,6 +172,12 @@ const settings = {
     standard: '168',
     example: '24',
     meaning: 'life of a token handed out by a login',
+  },
+  SANDBOX_CLOUDINARY_PORT: {
+    schema: whole(0, 65_535),
+    standard: '0',
+    example: '8081',
+    meaning: 'TCP port of the local Cloudinary; 0 takes a free one',
   },
   LOG_LEVEL: {
     schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),

@@ -1,7 +1,8 @@
 import { Model, snakeCaseMappers } from 'objection';
 import type { ImageStatus, TicketStatus } from './states.ts';
 
-// Models are bound to no connection: every query names its own, `Ticket.query(db)`.
+// Models are bound to no connection: every query names its own, `Ticket.query(db)`. Rows come and go in camelCase; the
+// conditions of a query name columns as the table does.
 abstract class Row extends Model {
   static override columnNameMappers = snakeCaseMappers();
 
@@ -30,7 +31,7 @@ export class User extends Row {
 export class Token extends Row {
   static override tableName = 'tokens';
   static override relationMappings = () => ({
-    user: { relation: Model.BelongsToOneRelation, modelClass: User, join: { from: 'tokens.userId', to: 'users.id' } },
+    user: { relation: Model.BelongsToOneRelation, modelClass: User, join: { from: 'tokens.user_id', to: 'users.id' } },
   });
   declare id: string;
   declare userId: string;

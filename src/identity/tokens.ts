@@ -36,7 +36,7 @@ export async function issueToken(db: Database, request: TokenRequest): Promise<I
 
 /** Revokes a token; true when it was valid until now. */
 export async function revokeToken(db: Database, tokenId: string): Promise<boolean> {
-  const revoked = await Token.query(db).patch({ revokedAt: new Date() }).where({ id: tokenId }).whereNull('revokedAt');
+  const revoked = await Token.query(db).patch({ revokedAt: new Date() }).where({ id: tokenId }).whereNull('revoked_at');
   return revoked === 1;
 }
 
@@ -49,11 +49,11 @@ export async function revokeToken(db: Database, tokenId: string): Promise<boolea
 export async function findCaller(db: Database, token: string): Promise<Caller | null> {
   const row = await Token.query(db)
     .joinRelated('user')
-    .select('tokens.id', 'tokens.kind', 'tokens.ticketId', 'tokens.userId', 'user.username', 'user.isAdmin')
+    .select('tokens.id', 'tokens.kind', 'tokens.ticket_id', 'tokens.user_id', 'user.username', 'user.is_admin')
     .findOne('tokens.sha256', digest(token))
-    .whereNull('tokens.revokedAt')
-    .whereNull('user.disabledAt')
-    .where((query) => query.whereNull('tokens.expiresAt').orWhere('tokens.expiresAt', '>', new Date()))
+    .whereNull('tokens.revoked_at')
+    .whereNull('user.disabled_at')
+    .where((query) => query.whereNull('tokens.expires_at').orWhere('tokens.expires_at', '>', new Date()))
     .castTo<(Token & Pick<User, 'username' | 'isAdmin'>) | undefined>();
   if (!row) return null;
   return {
@@ -70,7 +70,7 @@ export async function touchToken(db: Database, tokenId: string): Promise<void> {
   await Token.query(db)
     .patch({ lastUsedAt: new Date() })
     .where({ id: tokenId })
-    .where((query) => query.whereNull('lastUsedAt').orWhere('lastUsedAt', '<', minuteAgo));
+    .where((query) => query.whereNull('last_used_at').orWhere('last_used_at', '<', minuteAgo));
 }
 
 function digest(token: string): Buffer {

@@ -16,7 +16,7 @@ export type ProgressDeps = {
   db: Database;
   hub: Hub;
   authenticate: ReturnType<typeof createAuthentication>;
-  baseUrlOf: (ctx: { origin: string }) => string;
+  baseUrlOf: (ctx: { protocol: string; host: string }) => string;
   offsetOf: OffsetOf;
 };
 
@@ -33,6 +33,8 @@ export function progressRoutes(deps: ProgressDeps): { router: Router<CallerState
   /** Answers with a stream, and forgets it when the listener leaves. */
   const begin = (ctx: Context<CallerState>, unsubscribe: () => void): EventStream => {
     ctx.respond = false;
+    // Silence is what a stream is mostly made of; the heartbeat finds out who is gone.
+    ctx.req.socket.setTimeout(0);
     ctx.res.writeHead(200, eventStreamHeaders);
     const stream = openEventStream(ctx.res);
     open.add(stream);

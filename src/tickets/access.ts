@@ -14,7 +14,7 @@ export function isId(text: string): boolean {
 /** The ticket, if this caller may use it. Otherwise, and when there is none, the same 404 `ticket-not-found`. */
 export async function findTicketOf(db: Database, caller: Caller, ticketId: string): Promise<Ticket> {
   const reachable = isId(ticketId) && (caller.kind === 'user' || caller.ticketId === ticketId);
-  const ticket = reachable ? await Ticket.query(db).findOne({ id: ticketId, userId: caller.user.id }) : undefined;
+  const ticket = reachable ? await Ticket.query(db).findOne({ id: ticketId, user_id: caller.user.id }) : undefined;
   if (!ticket) throw new HoplaError('ticket-not-found');
   return ticket;
 }

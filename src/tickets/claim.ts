@@ -35,7 +35,7 @@ export async function claimPlace(db: Database, request: PlaceRequest): Promise<P
     if (change) return { kind: 'claimed', change };
     if (request.slot !== null) {
       const image = await Image.query(db)
-        .findOne({ ticketId: request.ticketId, slot: request.slot })
+        .findOne({ ticket_id: request.ticketId, slot: request.slot })
         .whereIn('status', liveStatuses);
       if (image) return { kind: 'existing', image: sameSize(image, request) };
     }

@@ -13,10 +13,10 @@ export async function expireTickets(db: Database): Promise<Image[]> {
   for (;;) {
     const due = await Ticket.query(db)
       .select('id')
-      .where('expiresAt', '<=', db.fn.now())
+      .where('expires_at', '<=', db.fn.now())
       .where({ expired: false })
       .whereColumn('received', '<', 'expected')
-      .orderBy('expiresAt')
+      .orderBy('expires_at')
       .limit(BATCH);
     for (const { id } of due) ended.push(...(await expireTicket(db, id)));
     if (due.length < BATCH) return ended;
@@ -34,7 +34,7 @@ export async function expireTicket(db: Database, ticketId: string): Promise<Imag
       [ticketId],
     )) as { rows: unknown[] };
     if (rows.length === 0) return [];
-    const uploading = await Image.query(trx).where({ ticketId, status: 'uploading' });
+    const uploading = await Image.query(trx).where({ ticket_id: ticketId, status: 'uploading' });
     const changes = [];
     for (const image of uploading) changes.push(await moveImage(trx, image.id, ['uploading'], 'expired'));
     return changes.flatMap((change) => (change ? [change.image] : []));

@@ -64,15 +64,15 @@ export async function listTickets(db: Database, userId: string, query: TicketQue
 
 function pageOf(db: Database, userId: string, query: TicketQuery, status: TicketStatus | null) {
   const page = Ticket.query(db)
-    .where({ userId })
+    .where({ user_id: userId })
     .orderBy([
-      { column: 'createdAt', order: 'desc' },
+      { column: 'created_at', order: 'desc' },
       { column: 'id', order: 'desc' },
     ])
     .limit(query.limit + 1);
   if (status) page.where({ status });
-  if (query.createdFrom) page.where('createdAt', '>=', new Date(query.createdFrom.from));
-  if (query.createdTo) page.where('createdAt', '<=', new Date(query.createdTo.to));
+  if (query.createdFrom) page.where('created_at', '>=', new Date(query.createdFrom.from));
+  if (query.createdTo) page.where('created_at', '<=', new Date(query.createdTo.to));
   if (query.cursor) page.whereRaw('(created_at, id) < (?, ?)', [query.cursor.createdAt, query.cursor.id]);
   return page;
 }

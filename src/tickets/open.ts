@@ -54,22 +54,23 @@ export async function openTicket(
   const idempotencySha256 =
     idempotencyKey === null ? null : createHash('sha256').update(JSON.stringify(request)).digest();
   return db.transaction(async (trx) => {
-    const [opened] = await Ticket.query(trx)
+    const [row] = await trx('tickets')
       .insert({
         id: randomUUIDv7(),
-        userId,
+        user_id: userId,
         expected: request.images,
         description: request.description,
         metadata: request.metadata,
-        idempotencyKey,
-        idempotencySha256,
-        expiresAt: trx.raw('now() + make_interval(secs => ?)', [request.expiresIn]) as never,
+        idempotency_key: idempotencyKey,
+        idempotency_sha256: idempotencySha256,
+        expires_at: trx.raw('now() + make_interval(secs => ?)', [request.expiresIn]),
       })
-      .onConflict(trx.raw('(user_id, idempotency_key) WHERE idempotency_key IS NOT NULL') as never)
+      .onConflict(trx.raw('(user_id, idempotency_key) WHERE idempotency_key IS NOT NULL'))
       .ignore()
-      .returning('*')
-      .castTo<(Ticket | undefined)[]>();
-    const ticket = opened?.createdAt ? opened : await findRepeated(trx, userId, idempotencyKey, idempotencySha256);
+      .returning('*');
+    const ticket = row
+      ? Ticket.fromDatabaseJson(row)
+      : await findRepeated(trx, userId, idempotencyKey, idempotencySha256);
     const expiresAt = new Date(ticket.expiresAt.getTime() + WATCH_AFTER_EXPIRY_MS);
     const { token } = await issueToken(trx, { userId, ticketId: ticket.id, label: 'upload', expiresAt });
     return { ticket, uploadToken: token };
@@ -77,7 +78,7 @@ export async function openTicket(
 }
 
 async function findRepeated(db: Database, userId: string, key: string | null, sha256: Buffer | null): Promise<Ticket> {
-  const ticket = await Ticket.query(db).findOne({ userId, idempotencyKey: key }).throwIfNotFound();
+  const ticket = await Ticket.query(db).findOne({ user_id: userId, idempotency_key: key }).throwIfNotFound();
   if (sha256 && ticket.idempotencySha256?.equals(sha256)) return ticket;
   throw new HoplaError('idempotency-key-reused', 'This Idempotency-Key was used with another body; take a new one.');
 }

@@ -16,7 +16,7 @@ export type TicketDeps = {
   authenticate: ReturnType<typeof createAuthentication>;
   creations: RateLimit;
   /** Base of URLs for this request, without a slash at the end. */
-  baseUrlOf: (ctx: { origin: string }) => string;
+  baseUrlOf: (ctx: { protocol: string; host: string }) => string;
   offsetOf: OffsetOf;
 };
 

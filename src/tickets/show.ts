@@ -8,8 +8,12 @@ const MAX_ENDED = 100;
 /** The images of a ticket in the order they were begun: every live one, and the newest of those that gave their place back. */
 export async function imagesOf(db: Database, ticketId: string): Promise<Image[]> {
   const [live, ended] = await Promise.all([
-    Image.query(db).where({ ticketId }).whereIn('status', liveStatuses),
-    Image.query(db).where({ ticketId }).whereNotIn('status', liveStatuses).orderBy('id', 'desc').limit(MAX_ENDED),
+    Image.query(db).where({ ticket_id: ticketId }).whereIn('status', liveStatuses),
+    Image.query(db)
+      .where({ ticket_id: ticketId })
+      .whereNotIn('status', liveStatuses)
+      .orderBy('id', 'desc')
+      .limit(MAX_ENDED),
   ]);
   return [...live, ...ended].sort((a, b) => (a.id < b.id ? -1 : 1));
 }

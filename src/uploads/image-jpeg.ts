@@ -1,28 +1,55 @@
 import { type Size, type Steps, view } from './image-steps.ts';
 
+/** As much as four full segments. libjpeg passes over any number of stray bytes; nobody needs more than that. */
+const maxStrayBytes = 256 * 1024;
+
+/**
+ * Stray bytes are looked at so many at a time, so that a client that drips them causes few looks. It costs nothing: the
+ * shortest frame header, scan and end are 23 bytes, so an image that is whole has as many left.
+ */
+const strayStride = 16;
+
 /**
  * ITU-T T.81 annex B: markers with lengths until a frame header (SOFn), which says how many pixels there are. EXIF, ICC,
- * MPF and XMP segments are skipped by their lengths, so a thumbnail inside one is never mistaken for the image.
- * Stray bytes between segments are passed over as libjpeg does it: what it would decode is what is measured here.
+ * MPF and XMP segments are skipped by their lengths, so a thumbnail inside one is never mistaken for the image. Stray
+ * bytes, left by software that edits EXIF carelessly, are passed over as libjpeg does: what it would decode is measured.
  */
 export function* jpegSize(): Steps<Size | null> {
-  let at = 2;
-  for (;;) {
-    const segment = yield* view(at, 4);
-    const marker = segment.getUint8(1);
-    if (segment.getUint8(0) !== 0xff || marker === 0xff) at += 1;
-    else if (standsAlone(marker)) at += 2;
+  let stray = 0;
+  for (let at = 2; stray <= maxStrayBytes; ) {
+    const found = yield* findMarker(at, at + maxStrayBytes - stray);
+    if (!found) return null;
+    stray += found.at - at;
     // A second start, the end, or a scan before any frame header: nothing decodes that.
-    else if (marker >= 0xd8 && marker <= 0xda) return null;
-    else if (isFrameHeader(marker)) return yield* frameSize(at + 2, segment.getUint16(2));
-    else if (segment.getUint16(2) < 2) return null;
-    else at += 2 + segment.getUint16(2);
+    if (found.marker >= 0xd8 && found.marker <= 0xda) return null;
+    const length = (yield* view(found.at + 2, 2)).getUint16(0);
+    if (isFrameHeader(found.marker)) return yield* frameSize(found.at + 2, length);
+    if (length < 2) return null;
+    at = found.at + 2 + length;
   }
+  return null;
 }
 
-/** RSTn and TEM have no length; 0xff00 is no marker at all, only an escaped 0xff in stray data. */
-function standsAlone(marker: number): boolean {
-  return marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd7);
+/** The next marker that begins a segment, from `at` and not behind `limit`, which is what bounds the unmetered asks. */
+function* findMarker(at: number, limit: number): Steps<{ at: number; marker: number } | null> {
+  let from = at;
+  // Nearly always the marker is right here.
+  for (let stride = 1; from <= limit; stride = strayStride) {
+    const bytes = yield { offset: from, length: stride + 1, metered: false };
+    // Whole strides only, or the verdict at the end of the file would depend on the pieces in which it came.
+    const usable = Math.floor((bytes.length - 1) / stride) * stride;
+    for (let nth = bytes.indexOf(0xff); nth >= 0 && nth < usable; nth = bytes.indexOf(0xff, nth + 1)) {
+      const marker = bytes[nth + 1] ?? 0;
+      if (beginsSegment(marker)) return from + nth <= limit ? { at: from + nth, marker } : null;
+    }
+    from += usable;
+  }
+  return null;
+}
+
+/** RSTn and TEM have no length, 0xff is a fill byte, and 0xff00 is no marker at all, only an escaped 0xff in stray data. */
+function beginsSegment(marker: number): boolean {
+  return marker > 0x01 && marker < 0xff && !(marker >= 0xd0 && marker <= 0xd7);
 }
 
 /** SOF0…SOF15 are 0xc0…0xcf, but for three that mean something else: DHT, JPG and DAC. */

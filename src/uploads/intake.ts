@@ -2,10 +2,17 @@ import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import { HoplaError } from '../errors.ts';
-import { type ImageHeader, inspectFile, isAccepted } from './image-header.ts';
+import { createImageInspector, type ImageHeader, type ImageInspector, isAccepted } from './image-header.ts';
 
 /** What is learnt of one image while its bytes pass. */
-type Learnt = { offset: number; sha256: Hash; md5: Hash; header: ImageHeader | null; needs: number };
+type Learnt = {
+  offset: number;
+  sha256: Hash;
+  md5: Hash;
+  inspector: ImageInspector;
+  header: ImageHeader | null;
+  needs: number;
+};
 
 export type Facts = { sha256: string; md5: string; header: ImageHeader | null };
 
@@ -41,7 +48,7 @@ export function createIntake({ acceptedTypes, maxPixels }: IntakeLimits): Intake
 
   const inspect = async (learnt: Learnt, handle: FileHandle, size: number | null) => {
     if (!sniffing || learnt.header || learnt.offset < learnt.needs) return;
-    const found = await inspectFile(handle, learnt.offset, size);
+    const found = await learnt.inspector.file(handle, learnt.offset, size);
     if (found.state === 'not-image') throw new HoplaError('unsupported-image', notAnImage[found.reason]);
     if (found.state === 'need-more') {
       if (found.kind) assertAccepted(found.kind.contentType, acceptedTypes);
@@ -91,7 +98,14 @@ const notAnImage = {
 };
 
 function begin(): Learnt {
-  return { offset: 0, sha256: createHash('sha256'), md5: createHash('md5'), header: null, needs: 0 };
+  return {
+    offset: 0,
+    sha256: createHash('sha256'),
+    md5: createHash('md5'),
+    inspector: createImageInspector(),
+    header: null,
+    needs: 0,
+  };
 }
 
 async function readAgain(handle: FileHandle, size: number): Promise<Learnt> {

@@ -12,7 +12,7 @@ export type UploadDeps = {
   ticketAccess: ReturnType<typeof createTicketAccess>;
   creations: RateLimit;
   tus: TusServer;
-  baseUrlOf: (ctx: { origin: string }) => string;
+  baseUrlOf: (ctx: { protocol: string; host: string }) => string;
 };
 
 const TUS_VERSION = '1.0.0';

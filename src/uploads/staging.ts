@@ -22,7 +22,7 @@ export type Staging = {
   reserve(imageId: string, bytes: number): Promise<void>;
   /** Notes an image that is here whatever the budget says: found at start, or admitted by another process. */
   track(imageId: string, bytes: number, unwritten: number): void;
-  /** Notes the true size of an image whose length was not known. */
+  /** Notes the size of an image: new here, or not known before. */
   resize(imageId: string, bytes: number): void;
   /** Notes bytes written: they now show in what is free on the disk. */
   wrote(imageId: string, bytes: number): void;
@@ -94,8 +94,8 @@ export async function openStaging({ directory, budgetBytes, freeBytes }: Staging
     },
     track: (imageId, bytes, unwritten) => set(imageId, { bytes, unwritten }),
     resize(imageId, bytes) {
-      const before = reserved.get(imageId);
-      if (before) set(imageId, { bytes, unwritten: Math.max(0, before.unwritten - (before.bytes - bytes)) });
+      const before = reserved.get(imageId) ?? { bytes, unwritten: bytes };
+      set(imageId, { bytes, unwritten: Math.max(0, before.unwritten - (before.bytes - bytes)) });
     },
     wrote(imageId, bytes) {
       const before = reserved.get(imageId);

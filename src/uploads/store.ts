@@ -148,7 +148,7 @@ export class StagingStore extends FileStore {
 
   async #load(id: string): Promise<Image> {
     const { ticketId } = this.#exchange;
-    const image = isId(id) ? await Image.query(this.#deps.db).findOne({ id, ticketId }) : undefined;
+    const image = isId(id) ? await Image.query(this.#deps.db).findOne({ id, ticket_id: ticketId }) : undefined;
     if (!image) throw new HoplaError('upload-not-found');
     if (image.status !== 'uploading' && !isReceived(image.status))
       throw new HoplaError('upload-gone', `The upload is ${image.status}.`);

@@ -1,19 +1,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage } from 'node:http';
-import { Server } from '@tus/server';
+import { type Locker, Server } from '@tus/server';
 import type { CancellationContext, Upload } from '@tus/utils';
 import { HoplaError } from '../errors.ts';
 import { type Created, createUpload, parseCreation } from './creation.ts';
-import { createLocker } from './lock.ts';
 import { type Exchange, StagingStore, type StoreDeps } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
 
-/** How long a request waits for another one to let go of an upload. */
-const LOCK_TIMEOUT_MS = 8_000;
 /** How long a request that is asked to let go may still finish what it has: a lone last chunk, not a slow body. */
 const LOCK_DRAIN_MS = 500;
 
-export type TusServerDeps = Omit<StoreDeps, 'exchanges'>;
+export type TusServerDeps = Omit<StoreDeps, 'exchanges'> & { locker: Locker };
 
 /** Which upload a request is about, and where its URLs begin. */
 export type UploadAddress = Pick<Exchange, 'ticketId' | 'userId' | 'imageId' | 'baseUrl'>;
@@ -40,7 +37,7 @@ export function createTusServer(deps: TusServerDeps): TusServer {
   const server = new Server({
     path: '/',
     datastore: store,
-    locker: createLocker(LOCK_TIMEOUT_MS),
+    locker: deps.locker,
     lockDrainTimeout: LOCK_DRAIN_MS,
     maxSize: deps.maxImageBytes,
     disableTerminationForFinishedUploads: false,

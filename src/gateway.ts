@@ -1,0 +1,182 @@
+import { access, constants } from 'node:fs/promises';
+import type { Middleware } from 'koa';
+import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import { connectDatabase, migrate } from './database/connection.ts';
+import { isReceived } from './database/states.ts';
+import { createApp, type State } from './http/app.ts';
+import { healthRoutes } from './http/health.ts';
+import { createRateLimit } from './http/rate-limit.ts';
+import { listen } from './http/server.ts';
+import { createAuthentication } from './identity/bearer.ts';
+import { identityRoutes } from './identity/routes.ts';
+import { type Hub, startHub } from './progress/hub.ts';
+import { progressRoutes } from './progress/routes.ts';
+import { createCloudinaryStorage } from './storage/cloudinary.ts';
+import { createTicketAccess } from './tickets/access.ts';
+import { ticketRoutes } from './tickets/routes.ts';
+import type { OffsetOf } from './tickets/view.ts';
+import { createBreaker } from './transfers/breaker.ts';
+import { enqueueTransfer, startQueue } from './transfers/queue.ts';
+import { enterQueue } from './transfers/reclaim.ts';
+import { startRecovery } from './transfers/recovery.ts';
+import { startWorkers } from './transfers/worker.ts';
+import { createCommit } from './uploads/commit.ts';
+import { discardStaged, type FinishDeps } from './uploads/finish.ts';
+import { createIntake } from './uploads/intake.ts';
+import { createLocker } from './uploads/lock.ts';
+import { uploadRoutes } from './uploads/routes.ts';
+import { openStaging, type Staging } from './uploads/staging.ts';
+import { createTusServer } from './uploads/tus-server.ts';
+
+/** A configuration in which it is settled where the database and the storage are. */
+export type GatewayConfig = Config & { DATABASE_URL: string; CLOUDINARY_URL: string };
+
+/** A running gateway. `close` ends it within about 10 s and may be called twice. */
+export type Gateway = { url: string; close(): Promise<void> };
+
+/** How long running requests and transfers may go on once the gateway is told to stop, in milliseconds. */
+const GRACE_MS = 4_000;
+const LOCK_TIMEOUT_MS = 8_000;
+
+/**
+ * Starts everything once, in the order in which it is needed, and hands it on as an argument. What was started is
+ * closed again, last first, when the gateway closes or the start fails.
+ */
+export async function startGateway(config: GatewayConfig, log: Logger): Promise<Gateway> {
+  await using starting = new AsyncDisposableStack();
+
+  const db = connectDatabase(config.DATABASE_URL, { maxConnections: config.DATABASE_POOL_SIZE });
+  starting.defer(() => db.destroy());
+  const applied = await migrate(db);
+  if (applied.length > 0) log.info({ migrations: applied.length }, 'database brought up to date');
+
+  const staging = await openStaging({
+    directory: config.STAGING_DIR,
+    budgetBytes: config.STAGING_BUDGET_BYTES,
+    freeBytes: config.STAGING_FREE_BYTES,
+  });
+  const storage = createCloudinaryStorage({
+    cloudinaryUrl: config.CLOUDINARY_URL,
+    folder: config.CLOUDINARY_FOLDER,
+    maxSockets: Math.max(config.TRANSFER_CONCURRENCY, 1) + 1,
+    minBytesPerSecond: config.TRANSFER_MIN_BYTES_PER_SECOND,
+    answerTimeoutMs: config.TRANSFER_TIMEOUT_SECONDS * 1000,
+    idleTimeoutMs: config.TRANSFER_TIMEOUT_SECONDS * 1000,
+  });
+  starting.defer(() => storage.close());
+
+  const boss = await startQueue(config.DATABASE_URL, staging.id, log);
+  starting.defer(() => boss.stop({ graceful: false, timeout: 2_000 }));
+  const hub = await startHub(config.DATABASE_URL, db, log);
+  starting.defer(() => hub.close());
+  starting.defer(followStaging(hub, staging, config.MAX_IMAGE_BYTES));
+
+  const intake = createIntake({ acceptedTypes: config.ACCEPTED_TYPES, maxPixels: config.MAX_IMAGE_PIXELS });
+  const finish: FinishDeps = {
+    db,
+    staging,
+    intake,
+    log,
+    enqueueTransfer: (trx, image) => enqueueTransfer(boss, trx, image),
+  };
+  const locker = createLocker(LOCK_TIMEOUT_MS);
+
+  const breaker = createBreaker(storage, log);
+  starting.defer(() => breaker.close());
+  if (config.TRANSFER_CONCURRENCY > 0) {
+    const presence = await enterQueue(config.DATABASE_URL, staging.id, log);
+    starting.defer(() => presence.close());
+  }
+  const recovery = await startRecovery({
+    db,
+    boss,
+    staging,
+    commitUpload: createCommit(finish, locker),
+    discardStaged: (image) => discardStaged(finish, image),
+    maxImageBytes: config.MAX_IMAGE_BYTES,
+    log,
+  });
+  starting.defer(() => recovery.close());
+  const transfer = {
+    db,
+    boss,
+    staging,
+    storage,
+    breaker,
+    reportProgress: hub.report,
+    maxAttempts: config.TRANSFER_ATTEMPTS,
+    log,
+  };
+  const workers = await startWorkers(transfer, config.TRANSFER_CONCURRENCY);
+  starting.defer(() => workers.close(0));
+
+  const authenticate = createAuthentication(db);
+  const ticketAccess = createTicketAccess(db);
+  const creations = createRateLimit(config.MAX_CREATIONS_PER_MINUTE, 'creations');
+  const baseUrlOf = (ctx: { protocol: string; host: string }) => config.PUBLIC_URL ?? `${ctx.protocol}://${ctx.host}`;
+  const offsetOf: OffsetOf = async (image) => (await staging.sizeOf(image.id)) ?? 0;
+  const tus = createTusServer({ ...finish, locker, maxImageBytes: config.MAX_IMAGE_BYTES, reportProgress: hub.report });
+
+  const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf });
+  starting.defer(() => events.close());
+  const routers = [
+    identityRoutes({
+      db,
+      authenticate,
+      sessionHours: config.SESSION_HOURS,
+      failuresPerMinute: config.LOGIN_FAILURES_PER_MINUTE,
+    }),
+    events.router,
+    ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf }),
+    healthRoutes({
+      database: () => db.raw('SELECT 1'),
+      staging: () => access(staging.directory, constants.R_OK | constants.W_OK),
+      storage: (signal) => (breaker.paused ? Promise.reject(new Error('transfers are paused')) : storage.check(signal)),
+      queue: () => boss.getQueue(`transfer.${staging.id}`),
+    }),
+  ];
+  const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf });
+  const routes = [...uploads, ...routers.flatMap((router) => [router.routes(), router.allowedMethods()])];
+  const app = createApp(routes as Middleware<State>[], {
+    log,
+    allowedOrigins: config.ALLOWED_ORIGINS,
+    trustProxy: config.TRUST_PROXY,
+  });
+  const server = await listen(app.callback(), {
+    host: config.HOST,
+    port: config.PORT,
+    idleMs: config.UPLOAD_IDLE_SECONDS * 1000,
+  });
+  log.info({ url: server.url, staging: staging.directory, workers: config.TRANSFER_CONCURRENCY }, 'hopla is ready');
+
+  const started = starting.move();
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    events.close();
+    await Promise.all([server.close(GRACE_MS), workers.close(GRACE_MS)]);
+    await started.disposeAsync();
+  };
+  return {
+    url: server.url,
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+/** Keeps the count of what waits in staging right when another process takes images in or sends them off. */
+function followStaging(hub: Hub, staging: Staging, maxImageBytes: number): () => void {
+  return hub.subscribe('everything', {
+    onChange({ image }) {
+      if (!image || image.staging !== staging.id) return;
+      if (image.status === 'stored' || !(image.status === 'uploading' || isReceived(image.status)))
+        staging.release(image.id);
+      else if (image.status === 'uploading' && image.size !== null) staging.resize(image.id, image.size);
+      else if (image.status !== 'uploading') staging.track(image.id, image.size ?? maxImageBytes, 0);
+    },
+    onProgress() {},
+    onResync() {},
+  });
+}

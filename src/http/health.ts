@@ -1,0 +1,58 @@
+import Router from '@koa/router';
+import type { State } from './app.ts';
+
+/** Resolves when the part works, rejects when it does not. */
+export type Check = (signal: AbortSignal) => Promise<unknown>;
+
+const CHECK_MS = 3_000;
+/** Load balancers ask every few seconds, and a storage counts what it is asked: a good answer holds this long, in milliseconds. */
+const STORAGE_OK_MS = 60_000;
+const STORAGE_FAILED_MS = 2_000;
+
+/** `GET /healthz`: 200 while the process lives. `GET /readyz`: 200, or 503 with what does not work. */
+export function healthRoutes(checks: Record<'database' | 'staging' | 'storage' | 'queue', Check>): Router<State> {
+  const router = new Router<State>();
+  const parts = { ...checks, storage: remember(checks.storage) };
+
+  router.get('/healthz', (ctx) => {
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = { status: 'ok' };
+  });
+
+  router.get('/readyz', async (ctx) => {
+    const results = Object.entries(parts).map(async ([name, check]) => [name, await outcome(check)] as const);
+    const report = Object.fromEntries(await Promise.all(results));
+    ctx.set('Cache-Control', 'no-store');
+    ctx.status = Object.values(report).every((result) => result === 'ok') ? 200 : 503;
+    ctx.body = { checks: report };
+  });
+
+  return router;
+}
+
+async function outcome(check: Check): Promise<'ok' | 'failed'> {
+  const signal = AbortSignal.timeout(CHECK_MS);
+  const late = new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  try {
+    await Promise.race([check(signal), late]);
+    return 'ok';
+  } catch {
+    return 'failed';
+  }
+}
+
+function remember(check: Check): Check {
+  let last: { until: number; result: Promise<unknown> } | null = null;
+  return (signal) => {
+    if (last && performance.now() < last.until) return last.result;
+    const result = check(signal);
+    const current = { until: performance.now() + STORAGE_OK_MS, result };
+    last = current;
+    result.catch(() => {
+      current.until = performance.now() + STORAGE_FAILED_MS;
+    });
+    return result;
+  };
+}

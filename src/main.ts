@@ -1,0 +1,118 @@
+#!/usr/bin/env node
+import { existsSync } from 'node:fs';
+import { Command } from 'commander';
+import type { Logger } from 'pino';
+import { ConfigError, describeConfig, readConfig } from './config.ts';
+import { connectDatabase, migrate, rollback } from './database/connection.ts';
+import { type GatewayConfig, startGateway } from './gateway.ts';
+import { createLog } from './log.ts';
+import { banner } from './sandbox/banner.ts';
+import { startSandbox, welcome } from './sandbox/start.ts';
+
+/** Beyond this, what still runs is left to the next start, which picks it up. */
+const STOP_MS = 10_000;
+
+/** Runs the gateway until SIGTERM or SIGINT; a second signal ends the process at once. */
+async function serve(): Promise<void> {
+  const config = readConfig(process.env);
+  const log = await createLog(config.LOG_LEVEL);
+  await using running = new AsyncDisposableStack();
+  const asked = stopSignal(log);
+  const local = config.DATABASE_URL === undefined || config.CLOUDINARY_URL === undefined;
+  const sandbox = await startSandbox(config, log);
+  running.defer(() => sandbox.close());
+  const settled: GatewayConfig = {
+    ...config,
+    DATABASE_URL: sandbox.databaseUrl,
+    CLOUDINARY_URL: sandbox.cloudinaryUrl,
+  };
+  const gateway = await startGateway(settled, log);
+  running.defer(() => gateway.close());
+  if (local)
+    process.stdout.write(banner(await welcome(config, sandbox, config.PUBLIC_URL ?? gateway.url), config.DATA_DIR));
+
+  log.info({ signal: await asked }, 'stopping: running uploads and transfers may end');
+  setTimeout(() => {
+    log.warn('stopped before everything had ended; the next start picks it up');
+    process.exit(1);
+  }, STOP_MS).unref();
+  await running.disposeAsync();
+  log.info('stopped');
+}
+
+function stopSignal(log: Logger): Promise<string> {
+  return new Promise((resolve) => {
+    let signals = 0;
+    const stop = (signal: string) => {
+      signals += 1;
+      if (signals > 1) {
+        log.warn({ signal }, 'stopped at once');
+        process.exit(1);
+      }
+      resolve(signal);
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+  });
+}
+
+async function migrateDatabase({ down }: { down?: boolean }): Promise<void> {
+  const config = readConfig(process.env);
+  const log = await createLog(config.LOG_LEVEL);
+  const sandbox = config.DATABASE_URL
+    ? null
+    : await startSandbox({ ...config, CLOUDINARY_URL: 'cloudinary://unused' }, log);
+  const db = connectDatabase(config.DATABASE_URL ?? sandbox?.databaseUrl ?? '');
+  try {
+    const names = await (down ? rollback(db) : migrate(db));
+    process.stdout.write(
+      names.length > 0 ? `${down ? 'undone' : 'applied'}: ${names.join(', ')}\n` : 'nothing to do\n',
+    );
+  } finally {
+    await db.destroy();
+    await sandbox?.close();
+  }
+}
+
+function showConfig({ json }: { json?: boolean }): void {
+  const lines = describeConfig(readConfig(process.env));
+  if (json) {
+    process.stdout.write(
+      `${JSON.stringify(Object.fromEntries(lines.map(({ name, value }) => [name, value])), null, 2)}\n`,
+    );
+    return;
+  }
+  const width = Math.max(...lines.map(({ name, value }) => `${name}=${value}`.length));
+  for (const { name, value, meaning } of lines)
+    process.stdout.write(`${`${name}=${value}`.padEnd(Math.min(width, 50))}  # ${meaning}\n`);
+}
+
+const program = new Command('hopla')
+  .description(
+    'A streaming photo-upload gateway: resumable uploads in, external storage out, nothing kept, nothing lost.',
+  )
+  .addHelpText('after', '\nSettings come from the environment and from .env; `hopla config` shows them all.');
+program
+  .command('serve', { isDefault: true })
+  .description('run the gateway (this is what no command means)')
+  .action(serve);
+program
+  .command('migrate')
+  .description('bring the database tables up to date')
+  .option('--down', 'take the newest batch of migrations back')
+  .action(migrateDatabase);
+program
+  .command('config')
+  .description('show the effective settings, secrets masked')
+  .option('--json', 'as JSON')
+  .action(showConfig);
+
+try {
+  if (existsSync('.env')) process.loadEnvFile('.env');
+  await program.parseAsync();
+} catch (error) {
+  // A person reads this: the message says what to do, the stack is for whoever asks for it.
+  const debugging = process.env.LOG_LEVEL === 'debug' && !(error instanceof ConfigError);
+  process.stderr.write(`${error instanceof Error ? (debugging ? error.stack : error.message) : String(error)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,165 @@
+import { opendir } from 'node:fs/promises';
+import type { PgBoss } from 'pg-boss';
+import type { Logger } from 'pino';
+import type { Database } from '../database/connection.ts';
+import { Image } from '../database/models.ts';
+import { isReceived, owedStatuses } from '../database/states.ts';
+import { isId } from '../tickets/access.ts';
+import { expireTickets } from '../tickets/expire.ts';
+import type { Staging } from '../uploads/staging.ts';
+import { enqueueAgain, queueOf } from './queue.ts';
+
+export type RecoveryDeps = {
+  db: Database;
+  boss: PgBoss;
+  staging: Staging;
+  /** Commits an upload whose bytes are all here; throws when it cannot. */
+  commitUpload: (image: Image) => Promise<void>;
+  discardStaged: (image: Image) => Promise<void>;
+  maxImageBytes: number;
+  log: Logger;
+};
+
+export type Recovery = { close(): Promise<void> };
+
+const EXPIRY_MS = 2_000;
+const RECOVERY_MS = 60_000;
+const BATCH = 500;
+
+/*
+ * Where a process can die, and who puts it right:
+ *
+ *   after the claim, before the first byte     the row is an empty upload: the client goes on, or the ticket's expiry ends it
+ *   between two bytes                          the file's size is the offset: likewise
+ *   after the last byte, before the commit     `commitComplete` (and every HEAD)
+ *   after the commit, before the answer        HEAD answers from the database
+ *   a job lost by whatever means               `queueOwed`
+ *   during a transfer                          the job comes back (reclaim.ts, or pg-boss after its heartbeat)
+ *   after the storage has it, before the row   the repeat adopts what is there (storage/)
+ *   after the row, before the file goes        `sweepFiles`
+ *   after a rejection or cancel, likewise      `sweepFiles`
+ *   after the file went                        nothing is left to do
+ */
+
+/** Recovers once, then keeps looking: for what has expired every two seconds, for everything else every minute. */
+export async function startRecovery(deps: RecoveryDeps): Promise<Recovery> {
+  await recover(deps);
+  const expiring = repeat(EXPIRY_MS, () => endExpired(deps), deps.log);
+  const recovering = repeat(RECOVERY_MS, () => recover(deps), deps.log);
+  return {
+    async close() {
+      await Promise.all([expiring.close(), recovering.close()]);
+    },
+  };
+}
+
+/** Each step can be repeated, interrupted, and run by two processes at once. */
+async function recover(deps: RecoveryDeps): Promise<void> {
+  await trackWaiting(deps);
+  await commitComplete(deps);
+  await queueOwed(deps);
+  await sweepFiles(deps);
+}
+
+/** Runs `task` again and again, `ms` after it ended; what it throws is logged and tried again. */
+function repeat(ms: number, task: () => Promise<void>, log: Logger): { close(): Promise<void> } {
+  let timer: NodeJS.Timeout;
+  let running = Promise.resolve();
+  let failing = false;
+  const attempt = async () => {
+    try {
+      await task();
+      failing = false;
+    } catch (error) {
+      // Said once: a database that is away for an hour is one piece of news.
+      if (!failing) log.warn({ err: error }, 'recovery did not get through; it is repeated until it does');
+      failing = true;
+    }
+  };
+  const schedule = () => {
+    timer = setTimeout(() => {
+      running = attempt().finally(schedule);
+    }, ms);
+  };
+  schedule();
+  return {
+    async close() {
+      clearTimeout(timer);
+      await running;
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function endExpired({ db, discardStaged, log }: RecoveryDeps): Promise<void> {
+  const ended = await expireTickets(db);
+  for (const image of ended) {
+    log.info({ imageId: image.id, ticketId: image.ticketId }, 'upload expired');
+    await discardStaged(image);
+  }
+}
+
+/** Counts what waits here against the budget, as the database knows it. */
+async function trackWaiting({ db, staging, maxImageBytes }: RecoveryDeps): Promise<void> {
+  const waiting = Image.query(db)
+    .select('id', 'status', 'size')
+    .where({ staging: staging.id })
+    .whereIn('status', ['uploading', ...owedStatuses, 'failed']);
+  for (const { id, status, size } of await waiting) {
+    const bytes = size ?? maxImageBytes;
+    const here = status === 'uploading' ? ((await staging.sizeOf(id)) ?? 0) : bytes;
+    staging.track(id, bytes, Math.max(0, bytes - here));
+  }
+}
+
+/** Uploads whose last byte is here: their client may never ask again. */
+async function commitComplete({ db, staging, commitUpload, log }: RecoveryDeps): Promise<void> {
+  const uploading = await Image.query(db).where({ staging: staging.id, status: 'uploading' }).whereNotNull('size');
+  for (const image of uploading) {
+    if ((await staging.sizeOf(image.id)) !== image.size) continue;
+    await commitUpload(image).catch((error) =>
+      log.info({ err: error, imageId: image.id }, 'a complete upload was not committed'),
+    );
+  }
+}
+
+/** Images that are owed to the storage but have no job. */
+async function queueOwed({ db, boss, staging, log }: RecoveryDeps): Promise<void> {
+  const { rows } = (await db.raw(
+    `SELECT images.id, images.staging FROM images
+     WHERE images.staging = ? AND images.status = ANY (?)
+       AND NOT EXISTS (SELECT FROM pgboss.job WHERE job.name = ? AND job.id = images.id AND job.state < 'completed')`,
+    [staging.id, owedStatuses, queueOf(staging.id)] as never,
+  )) as { rows: Pick<Image, 'id' | 'staging'>[] };
+  for (const image of rows) {
+    log.warn({ imageId: image.id }, 'a received image had no transfer job; it has one now');
+    await db.transaction((trx) => enqueueAgain(boss, trx, image));
+  }
+}
+
+/** Files whose image is stored, ended or unknown. */
+async function sweepFiles(deps: RecoveryDeps): Promise<void> {
+  let names: string[] = [];
+  for await (const entry of await opendir(deps.staging.directory)) {
+    if (!isId(entry.name)) continue;
+    names.push(entry.name);
+    if (names.length === BATCH) {
+      await sweepBatch(deps, names);
+      names = [];
+    }
+  }
+  await sweepBatch(deps, names);
+}
+
+async function sweepBatch({ db, staging, log }: RecoveryDeps, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  const images = await Image.query(db).select('id', 'status').whereIn('id', ids);
+  const statuses = new Map(images.map(({ id, status }) => [id, status]));
+  for (const id of ids) {
+    const status = statuses.get(id);
+    if (status && status !== 'stored' && (status === 'uploading' || isReceived(status))) continue;
+    log.warn({ imageId: id, status: status ?? 'unknown' }, 'a staged file that nobody waits for was removed');
+    await staging.remove(id);
+    staging.release(id);
+  }
+}

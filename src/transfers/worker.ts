@@ -1,0 +1,82 @@
+import type { JobWithMetadata } from 'pg-boss';
+import { queueOf, type TransferJob } from './queue.ts';
+import { handBack, type TransferDeps, transferImage } from './transfer.ts';
+
+export type Workers = {
+  /** Stops taking jobs, gives running transfers `graceMs`, and hands the rest back to the queue. */
+  close(graceMs: number): Promise<void>;
+};
+
+/**
+ * While NOTIFY works a worker is woken by it, and by the timer that `transferImage` asks for; polling is for what both
+ * missed. Without NOTIFY it is all there is.
+ */
+const POLL_SECONDS = 0.5;
+const POLL_WITH_NOTIFY_SECONDS = 10;
+
+/** Starts `concurrency` workers on the queue of the staging area. */
+export async function startWorkers(deps: TransferDeps, concurrency: number): Promise<Workers> {
+  const { boss, staging, log } = deps;
+  const stopping = new AbortController();
+  const running = new Set<Promise<void>>();
+  const timers = new Set<NodeJS.Timeout>();
+  const queue = queueOf(staging.id);
+
+  /** pg-boss sleeps a whole poll interval after every job; being notified keeps it awake for the next one. */
+  const wakeAfter = (workerId: string, delayMs: number) => {
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      boss.notifyWorker(workerId);
+    }, delayMs);
+    timers.add(timer);
+  };
+
+  const handle = async (job: JobWithMetadata<TransferJob>, wake: (delayMs: number) => void) => {
+    const signal = AbortSignal.any([job.signal, stopping.signal]);
+    try {
+      const end = await transferImage(deps, job, signal);
+      if (end.state === 'waiting' && end.delayMs > 0) wake(end.delayMs + 10);
+    } catch (error) {
+      if (stopping.signal.aborted) return handBack(deps, job, 0);
+      if (job.signal.aborted) return log.warn({ imageId: job.data.imageId }, 'another worker took over this transfer');
+      // The end could not be recorded. pg-boss gives a failed job out again, and the repeat finds what this run
+      // achieved; returning here would make it complete.
+      log.warn({ err: error, imageId: job.data.imageId }, 'a transfer could not be recorded; it will be repeated');
+      throw error;
+    }
+  };
+
+  for (let count = 0; count < concurrency; count++) {
+    const id = Promise.withResolvers<string>();
+    const options = {
+      batchSize: 1,
+      includeMetadata: true as const,
+      pollingIntervalSeconds: POLL_SECONDS,
+      notifyPollingIntervalSeconds: POLL_WITH_NOTIFY_SECONDS,
+    };
+    const workerId = await boss.work<TransferJob>(queue, options, async (jobs) => {
+      const [job] = jobs;
+      if (!job) return;
+      const own = await id.promise;
+      const run = handle(job as JobWithMetadata<TransferJob>, (delayMs) => wakeAfter(own, delayMs)).finally(() =>
+        running.delete(run),
+      );
+      running.add(run);
+      await run;
+      boss.notifyWorker(own);
+    });
+    id.resolve(workerId);
+  }
+
+  return {
+    async close(graceMs) {
+      const idle = boss.offWork(queue, { wait: true });
+      const grace = setTimeout(() => stopping.abort(new Error('the process is stopping')), graceMs);
+      // Waiting for a storage that is away is nothing to be waited for.
+      if (deps.breaker.paused) stopping.abort(new Error('the process is stopping'));
+      await Promise.allSettled([...running, idle]);
+      clearTimeout(grace);
+      for (const timer of timers) clearTimeout(timer);
+    },
+  };
+}
