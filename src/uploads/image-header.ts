@@ -29,8 +29,8 @@ export type Inspection =
 export const headerBytes = 128 * 1024;
 
 /**
- * A step is one look at the file. 2,048 of them skip 128 MiB of full JPEG segments; the busiest camera file seen takes
- * 42. What takes more was made to be walked, not seen.
+ * A step is one look at the file. A JPEG segment takes two, so 2,048 skip 64 MiB of full segments; the busiest camera
+ * file seen takes 42. What takes more was made to be walked, not seen.
  */
 const maxSteps = 2048;
 

@@ -32,12 +32,12 @@ export function* jpegSize(): Steps<Size | null> {
 
 /** The next marker that begins a segment, from `at` and not behind `limit`, which is what bounds the unmetered asks. */
 function* findMarker(at: number, limit: number): Steps<{ at: number; marker: number } | null> {
-  let from = at;
-  // Nearly always the marker is right here.
-  for (let stride = 1; from <= limit; stride = strayStride) {
-    const bytes = yield { offset: from, length: stride + 1, metered: false };
+  const here = yield* view(at, 2);
+  if (here.getUint8(0) === 0xff && beginsSegment(here.getUint8(1))) return { at, marker: here.getUint8(1) };
+  for (let from = at + 1; from <= limit; ) {
+    const bytes = yield { offset: from, length: strayStride + 1, metered: false };
     // Whole strides only, or the verdict at the end of the file would depend on the pieces in which it came.
-    const usable = Math.floor((bytes.length - 1) / stride) * stride;
+    const usable = Math.floor((bytes.length - 1) / strayStride) * strayStride;
     for (let nth = bytes.indexOf(0xff); nth >= 0 && nth < usable; nth = bytes.indexOf(0xff, nth + 1)) {
       const marker = bytes[nth + 1] ?? 0;
       if (beginsSegment(marker)) return from + nth <= limit ? { at: from + nth, marker } : null;
