@@ -277,6 +277,7 @@ describe('the sandbox Cloudinary and the real SDK', () => {
       const answer = await rig.upload(png(), { public_id: 'photo.jpg' });
       expect(answer.secure_url).to.match(/photo\.jpg\.png$/);
       expect(await fetchBytes(answer.secure_url)).to.deep.equal(png());
+      await rig.upload(jpeg(), { public_id: 'photo' });
       expect(await fetchBytes(deliveryUrl('photo.jpg'))).to.deep.equal(png());
     });
 
@@ -317,6 +318,25 @@ describe('the sandbox Cloudinary and the real SDK', () => {
       expect(await readdir(join(own.directory, 'blobs'))).to.have.length(1);
     });
 
+    it('leaves no file behind after refusals, overwriting, broken uploads and destroying', async () => {
+      await using own = await startRig();
+      await own.upload(png({ seed: 1 }), { public_id: 'one' });
+      await own.upload(png({ seed: 2 }), { public_id: 'one' });
+      await own.upload(png({ seed: 3 }), { public_id: 'one', overwrite: false });
+      await own.upload(png(), { public_id: 'two' });
+      await own.destroy('two');
+      await rejection(own.upload(noise(5000, 1)));
+      const broken = openUpload(own, { public_id: 'broken' });
+      broken.req.write(png());
+      await own.sandbox.ledger.waitFor((all) => all.at(-1)?.publicId === 'broken', 5000, 'the upload to begin');
+      broken.req.destroy();
+      await own.sandbox.ledger.waitFor((all) => all.at(-1)?.ended === true, 5000, 'the upload to break');
+      expect(await readdir(join(own.directory, 'blobs'))).to.have.length(1);
+      expect(await readdir(join(own.directory, 'records'))).to.have.length(1);
+      await own.sandbox.close();
+      expect(await readdir(join(own.directory, 'tmp'))).to.deep.equal([]);
+    });
+
     it('shows no half asset after kill -9 in the middle of an upload', async () => {
       await using own = await startRig();
       await own.upload(png({ seed: 1 }), { public_id: 'old' });
@@ -351,7 +371,8 @@ describe('the sandbox Cloudinary and the real SDK', () => {
 
     it('writes every completed call to the ledger file, unless told not to', async () => {
       await using own = await startRig();
-      await own.upload(png(), { public_id: 'noted' });
+      const { secure_url } = await own.upload(png(), { public_id: 'noted' });
+      await fetchBytes(secure_url);
       await own.destroy('noted');
       const lines = (await readFile(join(own.directory, 'ledger.jsonl'), 'utf8')).trim().split('\n');
       expect(lines.map((text) => JSON.parse(text))).to.deep.equal(own.sandbox.ledger.entries());

@@ -64,9 +64,6 @@ export async function receiveForm(req: IncomingMessage, options: FormOptions): P
     const reception = await ended;
     if (reception !== 'parsed') return reception;
     const [file = null] = await Promise.all(files);
-    // The parser is content with the closing delimiter; the end of the chunked body may still be under way.
-    req.unpipe(parser);
-    req.resume();
     return { outcome: 'received', fields, file };
   } finally {
     req.unpipe(parser);
