@@ -92,6 +92,31 @@ describe('the sandbox Cloudinary and the real SDK', () => {
       expect(await rejection(cut)).to.include({ message: 'Invalid image file' });
     });
 
+    it('refuses a form that is broken, and lives on', async () => {
+      const disposition = 'Content-Disposition: form-data';
+      const bodies = {
+        'the end in the middle of the file': `--b\r\n${disposition}; name="file"; filename="f"\r\n\r\nhalf`,
+        'the end in the middle of another file': `--b\r\n${disposition}; name="other"; filename="f"\r\n\r\nhalf`,
+        'the end in the middle of a field': `--b\r\n${disposition}; name="public_id"\r\n\r\nhalf`,
+        'a field without a name': `--b\r\n${disposition}\r\n\r\nvalue\r\n--b--`,
+        'no part at all': '--b--',
+        nothing: '',
+      };
+      for (const [what, body] of Object.entries(bodies)) {
+        for (const action of ['upload', 'destroy']) {
+          const response = await fetch(`${rig.sandbox.url}/v1_1/${account.cloud_name}/image/${action}`, {
+            method: 'POST',
+            headers: { 'Content-Type': 'multipart/form-data; boundary=b' },
+            body,
+          });
+          expect(response.status, `${what}, ${action}`).to.equal(400);
+          expect(await response.json(), what).to.have.nested.property('error.message');
+        }
+      }
+      const url = `${rig.sandbox.url}/v1_1/${account.cloud_name}/image/upload`;
+      expect((await fetch(url, { method: 'POST', body: 'no form' })).status).to.equal(400);
+    });
+
     it('takes anything as raw, and tells images from other files with auto', async () => {
       const text = await rig.upload(Buffer.from('text'), { resource_type: 'raw', public_id: 'text' });
       expect(text).to.include({ resource_type: 'raw', bytes: 4 });

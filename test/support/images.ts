@@ -56,7 +56,7 @@ export function jpeg(options: JpegOptions = {}): Buffer {
 }
 
 /** 128 shades of grey, the codes never compressed; padded by a comment extension. */
-export function gif(options: ImageOptions = {}): Buffer {
+function gif(options: ImageOptions = {}): Buffer {
   const drawn = defaults(options);
   const { width, height } = drawn;
   const screen = [...Buffer.from('GIF89a'), ...le16(width), ...le16(height), 0xf6, 0, 0];
@@ -96,7 +96,7 @@ export function webp(options: ImageOptions = {}): Buffer {
 }
 
 /** 24-bit noise; padded between the header and the pixels, where the header says how far they are. */
-export function bmp(options: ImageOptions = {}): Buffer {
+function bmp(options: ImageOptions = {}): Buffer {
   const drawn = defaults(options);
   const rowBytes = Math.ceil((drawn.width * 3) / 4) * 4;
   const header = Buffer.alloc(54);
@@ -117,7 +117,7 @@ export function bmp(options: ImageOptions = {}): Buffer {
 }
 
 /** Uncompressed grey noise, little-endian, its directory at the end of the file, the padding before it. */
-export function tiff(options: ImageOptions = {}): Buffer {
+function tiff(options: ImageOptions = {}): Buffer {
   const drawn = defaults(options);
   const pixels = noise(drawn.width * drawn.height, drawn.seed);
   const pixelsAt = 8;

@@ -43,8 +43,11 @@ export async function receiveForm(req: IncomingMessage, options: FormOptions): P
   }
 
   const stop = new AbortController();
-  parser.on('field', (name, value) => addField(fields, name, value));
+  // Its types deny it, but a part without a name comes with none.
+  parser.on('field', (name: string | undefined, value) => addField(fields, name ?? '', value));
   parser.on('file', (name, stream, filename) => {
+    // The parser emits this when the form ends inside the part; a stream that was destroyed has its error from us.
+    stream.on('error', (error) => stream.destroyed || end({ outcome: 'malformed', message: messageOf(error) }));
     if (name !== 'file' || files.length > 0) return void stream.resume();
     const order = options.onFile(fields);
     if (order === 'leave') return end({ outcome: 'unread' });
