@@ -46,7 +46,6 @@ export async function exchange(options: ExchangeOptions): Promise<Answer> {
   const deadline = setTimeout(() => fail(`no answer within ${deadlineMs} ms`), deadlineMs);
   let request: ClientRequest | undefined;
   let upload: Writable | undefined;
-  let whole = false;
   const start = async () => {
     const sink = catchRequest(options.send, fail, (caught) => {
       request = caught;
@@ -61,16 +60,15 @@ export async function exchange(options: ExchangeOptions): Promise<Answer> {
   };
   try {
     start().catch((error) => fail('sending failed', error));
-    const answer = await outcome.promise;
-    // An answer that came before the body was read leaves a connection on which nothing else can be said.
-    whole = request?.writableFinished ?? false;
-    return answer;
+    return await outcome.promise;
   } finally {
     clearTimeout(deadline);
     signal.removeEventListener('abort', abort);
     // Ends the pipeline, and with it the reading of the file.
     upload?.destroy();
-    if (!whole) request?.destroy();
+    // Of a complete exchange this is nothing any more: its connection is back with the agent. After anything else, an
+    // answer that came before the body was read included, nothing more can be said on that connection.
+    request?.destroy();
   }
 }
 
@@ -99,7 +97,7 @@ function watch(request: ClientRequest, answered: (answer: Answer) => void, fail:
   // The SDK sets the idle time; for uploads it then aborts by itself, for a ping it does nothing at all.
   request.once('timeout', () => fail('the connection went idle'));
   request.on('error', (error) => fail('the connection failed', error));
-  // Of a request it is the last event, but an answer may still have to be read to its end.
+  // Some ends come without an error, an unasked 101 for one. An answer may still have to be read after this.
   request.once('close', () => {
     if (!responded) fail('the connection closed without an answer');
   });

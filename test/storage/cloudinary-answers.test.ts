@@ -70,6 +70,7 @@ describe('what Cloudinary answers', () => {
     [403, failure('Account is disabled'), 'storage-misconfigured'],
     [404, failure('Unknown cloud'), 'storage-misconfigured'],
     [400, failure('Missing required parameter - file'), 'storage-unavailable'],
+    [400, failure('Invalid upload preset'), 'storage-unavailable'],
     [400, '<html>400 Invalid file</html>', 'storage-unavailable'],
     [400, { error: 'Invalid image file' }, 'storage-unavailable'],
     [408, failure('Timeout'), 'storage-unavailable'],
@@ -152,9 +153,10 @@ describe('what Cloudinary answers', () => {
   ];
   for (const [what, script] of brokenAnswers) {
     it(`takes an answer that ${what} as storage-unavailable`, async () => {
-      const started = performance.now();
-      expect((await failedPut(script)).code).to.equal('storage-unavailable');
-      expect(performance.now() - started).to.be.lessThan(1500);
+      const error = await failedPut(script);
+      expect(error.code).to.equal('storage-unavailable');
+      // Each is noticed for what it is, before the deadline.
+      expect(error.message).not.to.contain('no answer within');
     });
   }
 
@@ -226,6 +228,28 @@ describe('what Cloudinary answers', () => {
     expect(md5).to.equal(image.md5);
   });
 
+  it('believes neither another size nor another status', async () => {
+    const image = await staging.stage();
+    const { storage } = await start((exchange) =>
+      exchange.number === 1
+        ? answer(exchange, 200, { ...assetOf(image), bytes: image.bytes + 1 })
+        : answer(exchange, 500, assetOf(image)),
+    );
+    const codes = [];
+    for (let tries = 0; tries < 2; tries += 1) {
+      codes.push(await storage.put(image, { signal: noAbort }).catch((reason: HoplaError) => reason.code));
+    }
+    expect(codes).to.deep.equal(['storage-mismatch', 'storage-unavailable']);
+  });
+
+  it('takes no welcome page for a yes', async () => {
+    const { storage } = await start((exchange) => answer(exchange, 200, '<html>welcome</html>'));
+    for (const asked of [storage.check(noAbort), storage.remove('photos/1', noAbort)]) {
+      const error: HoplaError = await asked.catch((reason) => reason);
+      expect(error.code).to.equal('storage-unavailable');
+    }
+  });
+
   it('corrects a stale clock once and remembers it', async () => {
     const image = await staging.stage();
     const { server, storage } = await start(
@@ -256,7 +280,7 @@ describe('what Cloudinary answers', () => {
     const error: HoplaError = await storage.check(noAbort).catch((reason) => reason);
     expect(error.code).to.equal('storage-unavailable');
     expect(error.message).to.contain('idle');
-    expect(performance.now() - started).to.be.lessThan(400);
+    expect(performance.now() - started).to.be.lessThan(2000);
   });
 
   it('says that nobody listens', async () => {

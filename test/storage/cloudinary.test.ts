@@ -284,8 +284,8 @@ describe('the Cloudinary storage', () => {
 
   it('does not count the waiting for a connection as the slowness of the store', async () => {
     const { server, connect } = await start();
-    server.faults.add({ fault: { kind: 'delay', ms: 350 } });
-    const storage = connect({ ...hasty, maxSockets: 1 });
+    server.faults.add({ fault: { kind: 'delay', ms: 900 } });
+    const storage = connect({ ...hasty, answerTimeoutMs: 1500, maxSockets: 1 });
     const images = [await staging.stage(), await staging.stage()];
     await Promise.all(images.map((image) => put(storage, image)));
   });
@@ -328,9 +328,11 @@ describe('the Cloudinary storage', () => {
     const image = await staging.stage();
     const failure = failureOf(put(storage, image));
     await server.ledger.waitFor((entries) => entries.some(({ bytes }) => bytes > 0), 2000, 'the upload');
+    const started = performance.now();
     storage.close();
     storage.close();
     expect((await failure).code).to.equal('storage-unavailable');
+    expect(performance.now() - started).to.be.lessThan(5000);
     expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
   });
 });

@@ -27,6 +27,6 @@ describe('the display name of an image', () => {
     const started = performance.now();
     displayName('\0/'.repeat(5_000_000));
     displayName('🌄'.repeat(2_000_000));
-    expect(performance.now() - started).to.be.lessThan(200);
+    expect(performance.now() - started).to.be.lessThan(1000);
   });
 });

@@ -13,8 +13,7 @@ export function watchLeftovers() {
   };
   diagnostics.subscribe('http.client.request.created', onCreated);
   const timersBefore = countTimers();
-  const left = (path: string) => ({
-    descriptors: descriptorsOn(path),
+  const left = () => ({
     sockets: count(agents, 'sockets'),
     waiting: count(agents, 'requests'),
     timers: countTimers() - timersBefore,
@@ -22,11 +21,12 @@ export function watchLeftovers() {
   return {
     /** Connections ready for the next request. */
     kept: () => count(agents, 'freeSockets'),
-    /** Resolves when nothing is left, within a second of the event loop; else with what is. */
-    async settled(path: string): Promise<ReturnType<typeof left>> {
+    /** What is left: descriptors of the file at once, lest the garbage collector closes them; else after a second at most. */
+    async settled(path: string): Promise<ReturnType<typeof left> & { descriptors: number }> {
+      const descriptors = descriptorsOn(path);
       const until = performance.now() + 1000;
-      while (Object.values(left(path)).some((number) => number > 0) && performance.now() < until) await setImmediate();
-      return left(path);
+      while (Object.values(left()).some((number) => number > 0) && performance.now() < until) await setImmediate();
+      return { descriptors, ...left() };
     },
     stop: () => diagnostics.unsubscribe('http.client.request.created', onCreated),
   };

@@ -15,6 +15,7 @@ export async function startScriptedServer(script: (exchange: Exchange) => unknow
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
+    url,
     cloudinaryUrl: `cloudinary://key:${secret}@cloud?upload_prefix=${encodeURIComponent(url)}`,
     requests: () => number,
     async close() {

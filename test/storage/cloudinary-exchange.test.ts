@@ -1,0 +1,78 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import http from 'node:http';
+import { PassThrough } from 'node:stream';
+import { expect } from 'chai';
+import type { HoplaError } from '../../src/errors.ts';
+import { exchange } from '../../src/storage/cloudinary-exchange.ts';
+import { startScriptedServer } from './scripted-server.ts';
+import { createStaging, gif } from './staged.ts';
+
+const noAbort = new AbortController().signal;
+
+// What no server can make the real SDK do is done here by a `send` of our own, over real HTTP.
+describe('an exchange with Cloudinary', () => {
+  const releases: (() => unknown)[] = [];
+  let file: FileHandle;
+  let url: string;
+
+  beforeEach(async () => {
+    const staging = await createStaging();
+    releases.push(staging.remove);
+    file = await open((await staging.stage(gif(8_000_000))).path);
+    releases.push(() => file.close());
+    const server = await startScriptedServer(({ number, res }) =>
+      number === 1 ? res.writeHead(413).end() : undefined,
+    );
+    releases.push(server.close);
+    url = server.url;
+  });
+  afterEach(async () => {
+    for (const release of releases.splice(0).reverse()) await release();
+  });
+
+  function post(sink: PassThrough): PassThrough {
+    // As the SDK connects the two.
+    sink.pipe(http.request(url, { method: 'POST' }).on('error', () => {}));
+    return sink;
+  }
+  const failureOf = (send: (failed: () => void) => unknown): Promise<HoplaError> =>
+    exchange({ send, file, deadlineMs: 5000, signal: noAbort }).then(
+      () => expect.fail('it succeeded'),
+      (reason) => reason,
+    );
+
+  it('ends the stream to the store when the answer comes early, and leaves the file to its owner', async () => {
+    const sink = new PassThrough();
+    const answer = await exchange({ send: () => post(sink), file, deadlineMs: 5000, signal: noAbort });
+    expect(answer.status).to.equal(413);
+    expect(sink.destroyed).to.equal(true);
+    expect((await file.read({ position: 0 })).bytesRead).to.be.greaterThan(0);
+  });
+
+  it('is a failure when the SDK throws, also when that is after it made its request', async () => {
+    const error = await failureOf(() => {
+      post(new PassThrough());
+      throw new Error('no such option');
+    });
+    expect(error.code).to.equal('storage-unavailable');
+    expect(error.message).to.contain('no such option');
+  });
+
+  it('is a failure when the SDK gives no stream', async () => {
+    expect((await failureOf(() => {})).message).to.contain('no stream');
+  });
+
+  it('is a failure when the SDK says so, however often', async () => {
+    const error = await failureOf((failed) => {
+      setImmediate(failed);
+      failed();
+      return new PassThrough();
+    });
+    expect([error.code, error.message]).to.deep.equal(['storage-unavailable', 'Cloudinary: the request failed']);
+  });
+
+  it('is a failure when the file cannot be read', async () => {
+    await file.close();
+    expect((await failureOf(() => post(new PassThrough()))).message).to.match(/sending failed.*closed/);
+  });
+});
