@@ -35,3 +35,10 @@ export async function setUserDisabled(db: Database, userId: string, disabled: bo
     .findById(userId)
     .patch({ disabledAt: disabled ? new Date() : null, updatedAt: new Date() });
 }
+
+/** Sets a password; the one before stops working. */
+export async function setUserPassword(db: Database, userId: string, password: string): Promise<void> {
+  await User.query(db)
+    .findById(userId)
+    .patch({ passwordHash: await hashPassword(password), updatedAt: new Date() });
+}

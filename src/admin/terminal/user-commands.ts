@@ -1,0 +1,95 @@
+import type { Command } from 'commander';
+import { getUser } from '../find.ts';
+import { addUser, changePassword, listUsers, setUserEnabled } from '../users.ts';
+import { viewUser } from '../view.ts';
+import { nextPage, withJson, withPaging, withYes } from './options.ts';
+import { plain } from './plain-text.ts';
+import { askPassword, readPassword } from './question.ts';
+import type { CommonOptions, Run } from './run.ts';
+import { type Column, formatTime, table } from './table.ts';
+
+type User = Awaited<ReturnType<typeof getUser>>;
+type PasswordOptions = CommonOptions & { password?: string; passwordStdin?: boolean };
+
+const columns: Column<User>[] = [
+  { title: 'NAME', value: (user) => user.username, shrink: true },
+  { title: 'STATE', value: (user) => (user.disabledAt ? 'disabled' : 'enabled') },
+  { title: 'ADMIN', value: (user) => (user.isAdmin ? 'yes' : 'no') },
+  { title: 'PASSWORD', value: (user) => (user.passwordHash ? 'yes' : 'no') },
+  { title: 'CREATED (UTC)', value: (user) => formatTime(user.createdAt) },
+  { title: 'ID', value: (user) => user.id },
+];
+
+/** `users create|list|disable|enable|password` */
+export function userCommands(users: Command, run: Run): Command {
+  withPassword(withJson(users.command('create')))
+    .description('add a user; without a password it works with issued tokens only')
+    .argument('<name>')
+    .option('--admin', 'let it into the admin panel')
+    .action((name: string, options: PasswordOptions & { admin?: boolean }) =>
+      run(options, async ({ db, terminal }) => {
+        const password = await readPassword(terminal, options);
+        const user = await addUser(db, {
+          username: name,
+          isAdmin: options.admin ?? false,
+          ...(password === undefined ? {} : { password }),
+        });
+        const hint = password === undefined ? `; give it a token with \`tokens issue --user ${user.username}\`` : '';
+        return { json: viewUser(user), text: () => `created user ${plain(user.username)}${plain(hint)}` };
+      }),
+    );
+
+  withPaging(withJson(users.command('list')))
+    .description('list users by name')
+    .action((options: CommonOptions & { limit: number; cursor?: string }) =>
+      run(options, async ({ db }) => {
+        const page = await listUsers(db, options);
+        return {
+          json: { items: page.items.map(viewUser), nextCursor: page.nextCursor },
+          text: (width) => table(page.items, columns, width) + nextPage(page.nextCursor && plain(page.nextCursor)),
+        };
+      }),
+    );
+
+  withYes(withJson(users.command('disable')))
+    .description('stop a user and all its tokens; what was received still goes to the storage')
+    .argument('<name>')
+    .action((name: string, options: CommonOptions) =>
+      run(options, async ({ db, confirm }) => {
+        const { username } = await getUser(db, name);
+        await confirm(`Disable ${username}? Its tokens stop working within two seconds.`);
+        return reportEnabled(await setUserEnabled(db, name, false), 'disabled');
+      }),
+    );
+
+  withJson(users.command('enable'))
+    .description('let a disabled user and its tokens work again')
+    .argument('<name>')
+    .action((name: string, options: CommonOptions) =>
+      run(options, async ({ db }) => reportEnabled(await setUserEnabled(db, name, true), 'enabled')),
+    );
+
+  withPassword(withJson(users.command('password')))
+    .description('set a password; asks for it when it is not given. Tokens stay valid')
+    .argument('<name>')
+    .action((name: string, options: PasswordOptions) =>
+      run(options, async ({ db, terminal }) => {
+        await getUser(db, name);
+        const password = (await readPassword(terminal, options)) ?? (await askPassword(terminal));
+        const user = await changePassword(db, name, password);
+        return { json: viewUser(user), text: () => `${plain(user.username)} has a new password` };
+      }),
+    );
+  return users;
+}
+
+function withPassword(command: Command): Command {
+  return command
+    .option('--password <password>', 'the password; others on this machine may see it in the list of processes')
+    .option('--password-stdin', 'read the password from standard input');
+}
+
+function reportEnabled({ user, changed }: { user: User; changed: boolean }, state: string) {
+  const text = `${plain(user.username)} ${changed ? 'is now' : 'was already'} ${state}`;
+  return { json: { ...viewUser(user), changed }, text: () => text };
+}
