@@ -4,7 +4,8 @@ import { Command } from 'commander';
 import type { Logger } from 'pino';
 import { ConfigError, describeConfig, readConfig } from './config.ts';
 import { connectDatabase, migrate, rollback } from './database/connection.ts';
-import { type GatewayConfig, startGateway } from './gateway.ts';
+import { readFailpoints } from './failpoints.ts';
+import type { GatewayConfig } from './gateway.ts';
 import { createLog } from './log.ts';
 import { banner } from './sandbox/banner.ts';
 import { startSandbox, welcome } from './sandbox/start.ts';
@@ -15,6 +16,8 @@ const STOP_MS = 10_000;
 /** Runs the gateway until SIGTERM or SIGINT; a second signal ends the process at once. */
 async function serve(): Promise<void> {
   const config = readConfig(process.env);
+  // Not at the top: the Cloudinary SDK reads CLOUDINARY_URL when it is loaded, and throws before we can say what is wrong.
+  const { startGateway } = await import('./gateway.ts');
   const log = await createLog(config.LOG_LEVEL);
   await using running = new AsyncDisposableStack();
   const asked = stopSignal(log);
@@ -26,7 +29,7 @@ async function serve(): Promise<void> {
     DATABASE_URL: sandbox.databaseUrl,
     CLOUDINARY_URL: sandbox.cloudinaryUrl,
   };
-  const gateway = await startGateway(settled, log);
+  const gateway = await startGateway(settled, log, readFailpoints(process.env.HOPLA_FAILPOINTS));
   running.defer(() => gateway.close());
   if (local)
     process.stdout.write(banner(await welcome(config, sandbox, config.PUBLIC_URL ?? gateway.url), config.DATA_DIR));
