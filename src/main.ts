@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Logger } from 'pino';
+import { adminCommand } from './admin/commands.ts';
 import { ConfigError, describeConfig, readConfig } from './config.ts';
 import { connectDatabase, migrate, rollback } from './database/connection.ts';
 import { readFailpoints } from './failpoints.ts';
@@ -109,6 +110,13 @@ program
   .description('show the effective settings, secrets masked')
   .option('--json', 'as JSON')
   .action(showConfig);
+program.addCommand(
+  adminCommand(async () => {
+    const config = readConfig(process.env);
+    const { openAdminEnvironment } = await import('./admin/environment.ts');
+    return openAdminEnvironment(config);
+  }),
+);
 
 try {
   if (existsSync('.env')) process.loadEnvFile('.env');
