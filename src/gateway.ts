@@ -3,12 +3,14 @@ import type { Middleware } from 'koa';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { connectDatabase, migrate } from './database/connection.ts';
-import { isReceived } from './database/states.ts';
+import { isStaged } from './database/states.ts';
+import { passBy, type Reach } from './failpoints.ts';
 import { createApp, type State } from './http/app.ts';
-import { healthRoutes } from './http/health.ts';
+import { healthRoutes, remember } from './http/health.ts';
 import { createRateLimit } from './http/rate-limit.ts';
 import { listen } from './http/server.ts';
 import { createAuthentication } from './identity/bearer.ts';
+import { createCallers } from './identity/callers.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { type Hub, startHub } from './progress/hub.ts';
 import { progressRoutes } from './progress/routes.ts';
@@ -43,7 +45,7 @@ const LOCK_TIMEOUT_MS = 8_000;
  * Starts everything once, in the order in which it is needed, and hands it on as an argument. What was started is
  * closed again, last first, when the gateway closes or the start fails.
  */
-export async function startGateway(config: GatewayConfig, log: Logger): Promise<Gateway> {
+export async function startGateway(config: GatewayConfig, log: Logger, reach: Reach = passBy): Promise<Gateway> {
   await using starting = new AsyncDisposableStack();
 
   const db = connectDatabase(config.DATABASE_URL, { maxConnections: config.DATABASE_POOL_SIZE });
@@ -78,6 +80,7 @@ export async function startGateway(config: GatewayConfig, log: Logger): Promise<
     staging,
     intake,
     log,
+    reach,
     enqueueTransfer: (trx, image) => enqueueTransfer(boss, trx, image),
   };
   const locker = createLocker(LOCK_TIMEOUT_MS);
@@ -106,23 +109,27 @@ export async function startGateway(config: GatewayConfig, log: Logger): Promise<
     breaker,
     reportProgress: hub.report,
     maxAttempts: config.TRANSFER_ATTEMPTS,
+    reach,
     log,
   };
   const workers = await startWorkers(transfer, config.TRANSFER_CONCURRENCY);
   starting.defer(() => workers.close(0));
 
-  const authenticate = createAuthentication(db);
+  const callers = createCallers(db);
+  const authenticate = createAuthentication(callers);
   const ticketAccess = createTicketAccess(db);
   const creations = createRateLimit(config.MAX_CREATIONS_PER_MINUTE, 'creations');
   const baseUrlOf = (ctx: { protocol: string; host: string }) => config.PUBLIC_URL ?? `${ctx.protocol}://${ctx.host}`;
   const offsetOf: OffsetOf = async (image) => (await staging.sizeOf(image.id)) ?? 0;
   const tus = createTusServer({ ...finish, locker, maxImageBytes: config.MAX_IMAGE_BYTES, reportProgress: hub.report });
 
+  const checkStorage = remember((signal) => storage.check(signal));
   const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf });
   starting.defer(() => events.close());
   const routers = [
     identityRoutes({
       db,
+      callers,
       authenticate,
       sessionHours: config.SESSION_HOURS,
       failuresPerMinute: config.LOGIN_FAILURES_PER_MINUTE,
@@ -132,12 +139,12 @@ export async function startGateway(config: GatewayConfig, log: Logger): Promise<
     healthRoutes({
       database: () => db.raw('SELECT 1'),
       staging: () => access(staging.directory, constants.R_OK | constants.W_OK),
-      storage: (signal) => (breaker.paused ? Promise.reject(new Error('transfers are paused')) : storage.check(signal)),
+      storage: (signal) => (breaker.paused ? Promise.reject(new Error('transfers are paused')) : checkStorage(signal)),
       queue: () => boss.getQueue(`transfer.${staging.id}`),
     }),
   ];
-  const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf });
-  const routes = [...uploads, ...routers.flatMap((router) => [router.routes(), router.allowedMethods()])];
+  const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });
+  const routes = [...uploads, ...routers.map((router) => router.routes())];
   const app = createApp(routes as Middleware<State>[], {
     log,
     allowedOrigins: config.ALLOWED_ORIGINS,
@@ -147,6 +154,8 @@ export async function startGateway(config: GatewayConfig, log: Logger): Promise<
     host: config.HOST,
     port: config.PORT,
     idleMs: config.UPLOAD_IDLE_SECONDS * 1000,
+    // Who asked is not known there, so only what may be told to everybody: 431 stops a browser's upload, no answer does not.
+    refusalHeaders: config.ALLOWED_ORIGINS.includes('*') ? { 'Access-Control-Allow-Origin': '*' } : {},
   });
   log.info({ url: server.url, staging: staging.directory, workers: config.TRANSFER_CONCURRENCY }, 'hopla is ready');
 
@@ -171,8 +180,7 @@ function followStaging(hub: Hub, staging: Staging, maxImageBytes: number): () =>
   return hub.subscribe('everything', {
     onChange({ image }) {
       if (!image || image.staging !== staging.id) return;
-      if (image.status === 'stored' || !(image.status === 'uploading' || isReceived(image.status)))
-        staging.release(image.id);
+      if (!isStaged(image.status)) staging.release(image.id);
       else if (image.status === 'uploading' && image.size !== null) staging.resize(image.id, image.size);
       else if (image.status !== 'uploading') staging.track(image.id, image.size ?? maxImageBytes, 0);
     },

@@ -47,6 +47,9 @@ export const liveStatuses = [
 /** Images whose bytes are all here or in the storage; what the ticket counts as received. */
 export const receivedStatuses = ['received', 'transferring', 'stored', 'failed'] as const satisfies ImageStatus[];
 
+/** Images whose bytes have to be in the staging area; the file of any other may go. */
+export const stagedStatuses = ['uploading', 'received', 'transferring', 'failed'] as const satisfies ImageStatus[];
+
 /** Images that a worker still has to bring to the storage. */
 export const owedStatuses = ['received', 'transferring'] as const satisfies ImageStatus[];
 
@@ -58,14 +61,23 @@ export function isReceived(status: ImageStatus): boolean {
   return (receivedStatuses as readonly ImageStatus[]).includes(status);
 }
 
+export function isStaged(status: ImageStatus): boolean {
+  return (stagedStatuses as readonly ImageStatus[]).includes(status);
+}
+
 /** True when nothing more will come: completed; or expired with nothing under way that could still be stored. */
 export function isTerminal(ticket: {
   status: TicketStatus;
+  claimed: number;
   received: number;
   stored: number;
   failed: number;
 }): boolean {
   return (
-    ticket.status === 'completed' || (ticket.status === 'expired' && ticket.received === ticket.stored + ticket.failed)
+    ticket.status === 'completed' ||
+    // Uploads that end with their ticket give their places back one by one; the last has to be seen before the end.
+    (ticket.status === 'expired' &&
+      ticket.claimed === ticket.received &&
+      ticket.received === ticket.stored + ticket.failed)
   );
 }

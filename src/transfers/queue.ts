@@ -33,6 +33,8 @@ const MONITOR_SECONDS = 5;
 /** One for each worker that finishes a job, and some for looking after the queue. */
 const POOL_SIZE = 6;
 const STATEMENT_TIMEOUT_MS = 10_000;
+/** Passed on to pg, whose default is to wait for ever; the server cannot time out what does not reach it. */
+const QUERY_TIMEOUT = { query_timeout: STATEMENT_TIMEOUT_MS + 2_000, keepAlive: true };
 
 /** A pg-boss that is not started: enough to send, complete and look up jobs inside our own transactions. */
 export function createBoss(databaseUrl: string, log: Logger): PgBoss {
@@ -42,6 +44,7 @@ export function createBoss(databaseUrl: string, log: Logger): PgBoss {
     max: POOL_SIZE,
     options: `-c statement_timeout=${STATEMENT_TIMEOUT_MS}`,
     connectionTimeoutMillis: 5_000,
+    ...QUERY_TIMEOUT,
     useListenNotify: true,
     schedule: false,
     superviseIntervalSeconds: MONITOR_SECONDS,

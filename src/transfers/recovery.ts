@@ -3,7 +3,7 @@ import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image } from '../database/models.ts';
-import { isReceived, owedStatuses } from '../database/states.ts';
+import { isStaged, owedStatuses, stagedStatuses } from '../database/states.ts';
 import { isId } from '../tickets/access.ts';
 import { expireTickets } from '../tickets/expire.ts';
 import type { Staging } from '../uploads/staging.ts';
@@ -99,17 +99,23 @@ async function endExpired({ db, discardStaged, log }: RecoveryDeps): Promise<voi
   }
 }
 
-/** Counts what waits here against the budget, as the database knows it. */
+/** Makes the count of what waits here what the database knows, whatever announcements were missed. */
 async function trackWaiting({ db, staging, maxImageBytes }: RecoveryDeps): Promise<void> {
   const waiting = Image.query(db)
     .select('id', 'status', 'size')
     .where({ staging: staging.id })
-    .whereIn('status', ['uploading', ...owedStatuses, 'failed']);
+    .whereIn('status', stagedStatuses);
   for (const { id, status, size } of await waiting) {
     const bytes = size ?? maxImageBytes;
     const here = status === 'uploading' ? ((await staging.sizeOf(id)) ?? 0) : bytes;
     staging.track(id, bytes, Math.max(0, bytes - here));
   }
+  // Last, as one of those above may have ended meanwhile. An id without a row is a creation that is just being made.
+  const { rows } = (await db.raw('SELECT id FROM images WHERE id = ANY (?::uuid[]) AND status <> ALL (?)', [
+    staging.reserved(),
+    stagedStatuses,
+  ] as never)) as { rows: Pick<Image, 'id'>[] };
+  for (const { id } of rows) staging.release(id);
 }
 
 /** Uploads whose last byte is here: their client may never ask again. */
@@ -157,7 +163,7 @@ async function sweepBatch({ db, staging, log }: RecoveryDeps, ids: string[]): Pr
   const statuses = new Map(images.map(({ id, status }) => [id, status]));
   for (const id of ids) {
     const status = statuses.get(id);
-    if (status && status !== 'stored' && (status === 'uploading' || isReceived(status))) continue;
+    if (status && isStaged(status)) continue;
     log.warn({ imageId: id, status: status ?? 'unknown' }, 'a staged file that nobody waits for was removed');
     await staging.remove(id);
     staging.release(id);

@@ -2,8 +2,9 @@ import { fromKnex, type Job, type PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, type Ticket } from '../database/models.ts';
-import { owedStatuses } from '../database/states.ts';
+import { isStaged, owedStatuses } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
+import type { Reach } from '../failpoints.ts';
 import type { ReportProgress } from '../progress/hub.ts';
 import type { Receipt, Storage } from '../storage/port.ts';
 import { recordStored } from '../tickets/complete.ts';
@@ -20,6 +21,7 @@ export type TransferDeps = {
   breaker: Breaker;
   reportProgress: ReportProgress;
   maxAttempts: number;
+  reach: Reach;
   log: Logger;
 };
 
@@ -34,19 +36,24 @@ export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: numbe
  *
  * Every ending is one transaction of image, ticket and job. Only then does the staged file go, and a file that was not
  * there any more is no error. Throws when the database cannot record the end, or `signal` says to stop: the job then
- * comes back by itself.
+ * comes back by itself. Throws `ClaimLost` when another worker has it.
  */
 export async function transferImage(deps: TransferDeps, claim: Claim, signal: AbortSignal): Promise<TransferEnd> {
-  const { db, storage, staging, breaker, reportProgress } = deps;
+  const { db, storage, staging, breaker, reportProgress, reach } = deps;
+  await reach('transfer.fetched');
   await breaker.pass(signal);
   const begun = await moveImage(db, claim.data.imageId, owedStatuses, 'transferring');
   if (!begun) return settleEnded(deps, claim);
   const { image, ticket } = begun;
+  await reach('transfer.begun');
+  // The storage may have asked for a pause while the database was asked.
+  await breaker.pass(signal);
   let receipt: Receipt;
   try {
     receipt = await storage.put(toStaged(image, staging), {
       signal,
-      onProgress: (bytes) =>
+      onProgress: (bytes) => {
+        void reach('transfer.sending');
         reportProgress({
           ticketId: ticket.id,
           userId: ticket.userId,
@@ -54,8 +61,10 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
           leg: 'transfer',
           bytes,
           total: image.size,
-        }),
+        });
+      },
     });
+    await reach('transfer.answered');
   } catch (error) {
     signal.throwIfAborted();
     const failure =
@@ -65,7 +74,9 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
     return recordFailure(deps, claim, image, failure);
   }
   const stored = await recordStored(db, image.id, receipt, (trx) => finishJob(deps, trx, claim));
+  await reach('transfer.recorded');
   await forgetStaged(deps, image.id);
+  await reach('transfer.forgotten');
   if (stored) logStored(deps.log, stored);
   return { state: 'done' };
 }
@@ -82,12 +93,12 @@ function logStored(log: Logger, { image, ticket }: { image: Image; ticket: Ticke
   if (ticket.status === 'completed') log.info({ ticketId: ticket.id, images: ticket.expected }, 'ticket completed');
 }
 
-/** The image needs no transfer any more: stored by an earlier run that did not get to its end, or deleted. */
+/** The image needs no transfer any more: stored by an earlier run that did not get to its end, cancelled, or deleted. */
 async function settleEnded(deps: TransferDeps, claim: Claim): Promise<TransferEnd> {
   const image = await Image.query(deps.db).findById(claim.data.imageId);
   await deps.boss.complete(claim.name, claim);
-  // A failed image keeps its file for the admin who tries again.
-  if (image?.status !== 'failed') await forgetStaged(deps, claim.data.imageId);
+  // A failed image keeps its file for the admin who tries again, and one that an admin just put back needs it.
+  if (!image || !isStaged(image.status)) await forgetStaged(deps, claim.data.imageId);
   return { state: 'done' };
 }
 
@@ -107,43 +118,50 @@ async function recordFailure(
   failure: HoplaError,
 ): Promise<TransferEnd> {
   const { log, maxAttempts, breaker } = deps;
-  const about = { err: failure, imageId: image.id, ticketId: image.ticketId, code: failure.code };
-  if (failure.code === 'storage-refused') {
-    log.warn(about, 'the storage refuses this image for good');
-    await end(deps, claim, image, 'rejected', failure);
-    await forgetStaged(deps, image.id);
-    return { state: 'done' };
-  }
-  if (failure.code === 'staged-file-lost') {
-    log.error(about, 'ALARM: the staged file of a received image is gone');
-    await end(deps, claim, image, 'failed', failure);
-    return { state: 'done' };
-  }
+  if (failure.code === 'staged-file-lost') return giveUp(deps, claim, image, failure, image.attempts);
+  if (failure.code === 'storage-refused') return giveUp(deps, claim, image, failure, image.attempts + 1);
   const away = await breaker.judge(failure);
   const attempts = image.attempts + (away ? 0 : 1);
-  if (attempts >= maxAttempts) {
-    log.error({ ...about, attempts }, 'gave up on an image; an admin may retry it');
-    await end(deps, claim, image, 'failed', failure, { attempts });
-    return { state: 'done' };
-  }
+  if (attempts >= maxAttempts) return giveUp(deps, claim, image, failure, attempts);
   const delayMs = away ? 0 : backoffMs(attempts);
-  log.warn({ ...about, attempts, away, delayMs: Math.round(delayMs) }, 'transfer failed; it will be tried again');
   await handBack(deps, claim, delayMs, { attempts, ...errorColumns(failure) });
+  log.warn(
+    { ...aboutFailure(image, failure), attempts, away, delayMs: Math.round(delayMs) },
+    'transfer failed; it will be tried again',
+  );
   return { state: 'waiting', delayMs };
 }
 
-async function end(
+/** Ends a transfer without success: the image is `rejected` when the storage refuses it, else `failed` with its file kept. */
+async function giveUp(
   deps: TransferDeps,
   claim: Claim,
   image: Image,
-  status: 'rejected' | 'failed',
   failure: HoplaError,
-  changes: ImageChanges = {},
-): Promise<void> {
-  await deps.db.transaction(async (trx) => {
-    await moveImage(trx, image.id, ['transferring'], status, { ...changes, ...errorColumns(failure) });
-    await finishJob(deps, trx, claim);
+  attempts: number,
+): Promise<TransferEnd> {
+  const status = failure.code === 'storage-refused' ? 'rejected' : 'failed';
+  const change = await deps.db.transaction(async (trx) => {
+    const moved = await moveImage(trx, image.id, ['transferring'], status, { attempts, ...errorColumns(failure) });
+    await insistOnClaim(deps.boss.complete(claim.name, claim, null, { db: fromKnex(trx) }));
+    return moved;
   });
+  // Cancelled meanwhile, and a file that is gone then is as it should be.
+  if (!change) return { state: 'done' };
+  const about = { ...aboutFailure(image, failure), attempts };
+  if (status === 'rejected') {
+    deps.log.warn(about, 'the storage refuses this image for good');
+    await forgetStaged(deps, image.id);
+  } else if (failure.code === 'staged-file-lost') {
+    deps.log.error(about, 'ALARM: the staged file of a received image is gone');
+  } else {
+    deps.log.error(about, 'gave up on an image; an admin may retry it');
+  }
+  return { state: 'done' };
+}
+
+function aboutFailure({ id, ticketId }: Image, failure: HoplaError) {
+  return { err: failure, imageId: id, ticketId, code: failure.code };
 }
 
 /** Puts a claimed job back into the queue, to be tried after `delayMs`, and its image back to `received`. */
@@ -153,12 +171,23 @@ export async function handBack(
   delayMs: number,
   changes: ImageChanges = {},
 ): Promise<void> {
-  const startAfter = new Date(Date.now() + delayMs);
   await db.transaction(async (trx) => {
     await moveImage(trx, claim.data.imageId, ['transferring'], 'received', changes);
-    await boss.fail(claim.name, claim, { changes }, { db: fromKnex(trx) });
-    await boss.update(claim.name, undefined, { id: claim.id, startAfter, db: fromKnex(trx) });
+    await insistOnClaim(boss.fail(claim.name, claim, null, { db: fromKnex(trx) }));
+    // In seconds from the database's now: our clock may be another.
+    await boss.update(claim.name, undefined, { id: claim.id, startAfter: delayMs / 1000, db: fromKnex(trx) });
   });
+}
+
+/** Another worker has the job by now, so what this one wanted to record is not true any more. */
+export class ClaimLost extends Error {
+  override name = 'ClaimLost';
+}
+
+/** pg-boss changes nothing for a claim that was lost, and does not reject; this does, to undo the rest of the transaction. */
+async function insistOnClaim(change: Promise<object>): Promise<void> {
+  const response = await change;
+  if (!('affected' in response) || response.affected !== 1) throw new ClaimLost('another worker has this job');
 }
 
 /** A claim that was lost meanwhile is no reason to lose the receipt: whoever has it now finds the image stored. */

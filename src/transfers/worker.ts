@@ -1,6 +1,6 @@
 import type { JobWithMetadata } from 'pg-boss';
 import { queueOf, type TransferJob } from './queue.ts';
-import { handBack, type TransferDeps, transferImage } from './transfer.ts';
+import { ClaimLost, handBack, type TransferDeps, transferImage } from './transfer.ts';
 
 export type Workers = {
   /** Stops taking jobs, gives running transfers `graceMs`, and hands the rest back to the queue. */
@@ -13,6 +13,8 @@ export type Workers = {
  */
 const POLL_SECONDS = 0.5;
 const POLL_WITH_NOTIFY_SECONDS = 10;
+/** A job whose handler throws is put back by pg-boss for the queue's `retryDelay` of a second, without a NOTIFY. */
+const RETRY_MS = 1_100;
 
 /** Starts `concurrency` workers on the queue of the staging area. */
 export async function startWorkers(deps: TransferDeps, concurrency: number): Promise<Workers> {
@@ -37,11 +39,13 @@ export async function startWorkers(deps: TransferDeps, concurrency: number): Pro
       const end = await transferImage(deps, job, signal);
       if (end.state === 'waiting' && end.delayMs > 0) wake(end.delayMs + 10);
     } catch (error) {
-      if (stopping.signal.aborted) return handBack(deps, job, 0);
-      if (job.signal.aborted) return log.warn({ imageId: job.data.imageId }, 'another worker took over this transfer');
+      if (stopping.signal.aborted && !job.signal.aborted) return handBack(deps, job, 0);
+      if (job.signal.aborted || error instanceof ClaimLost)
+        return log.warn({ imageId: job.data.imageId }, 'another worker took over this transfer');
       // The end could not be recorded. pg-boss gives a failed job out again, and the repeat finds what this run
       // achieved; returning here would make it complete.
       log.warn({ err: error, imageId: job.data.imageId }, 'a transfer could not be recorded; it will be repeated');
+      wake(RETRY_MS);
       throw error;
     }
   };

@@ -4,6 +4,7 @@ import type { Database } from '../database/connection.ts';
 import { Image } from '../database/models.ts';
 import { isReceived } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
+import type { Reach } from '../failpoints.ts';
 import { type EnqueueTransfer, receiveImage } from '../tickets/receive.ts';
 import { moveImage } from '../tickets/transition.ts';
 import type { Facts, Intake } from './intake.ts';
@@ -14,6 +15,7 @@ export type FinishDeps = {
   staging: Staging;
   intake: Intake;
   enqueueTransfer: EnqueueTransfer;
+  reach: Reach;
   log: Logger;
 };
 
@@ -30,7 +32,9 @@ export async function finishUpload(deps: FinishDeps, image: Image, handle: FileH
     await refuse(deps, image, new HoplaError('checksum-mismatch', `The file’s SHA-256 is ${facts.sha256}.`));
   }
   await persist(deps, image, handle);
+  await deps.reach('upload.synced');
   await commit(deps, image, size, facts);
+  await deps.reach('upload.committed');
   deps.intake.forget(image.id);
 }
 

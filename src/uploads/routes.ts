@@ -1,6 +1,7 @@
 import Router from '@koa/router';
 import type { Middleware } from 'koa';
 import { HoplaError } from '../errors.ts';
+import type { Reach } from '../failpoints.ts';
 import { toHoplaError } from '../http/problem.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import type { CallerState, createAuthentication } from '../identity/bearer.ts';
@@ -13,6 +14,7 @@ export type UploadDeps = {
   creations: RateLimit;
   tus: TusServer;
   baseUrlOf: (ctx: { protocol: string; host: string }) => string;
+  reach: Reach;
 };
 
 const TUS_VERSION = '1.0.0';
@@ -26,11 +28,7 @@ export function uploadRoutes(deps: UploadDeps): Middleware<CallerState>[] {
   router.post('/', ...chain);
   router.options('/', ...chain);
   router.register('/:imageId', ['HEAD', 'PATCH', 'DELETE', 'OPTIONS'], [...chain]);
-  return [
-    overrideMethod,
-    router.routes() as Middleware<CallerState>,
-    router.allowedMethods() as Middleware<CallerState>,
-  ];
+  return [overrideMethod, router.routes() as Middleware<CallerState>];
 }
 
 /** For networks that let through nothing but GET and POST (tus 1.0.0, X-HTTP-Method-Override). */
@@ -78,7 +76,7 @@ const checkProtocol: Middleware<CallerState> = async (ctx, next) => {
   await next();
 };
 
-function serveUpload({ ticketAccess, creations, tus, baseUrlOf }: UploadDeps): Middleware<CallerState> {
+function serveUpload({ ticketAccess, creations, tus, baseUrlOf, reach }: UploadDeps): Middleware<CallerState> {
   return async (ctx) => {
     const { ticketId = '', imageId = null } = ctx.params as { ticketId?: string; imageId?: string };
     const { caller } = ctx.state;
@@ -97,6 +95,7 @@ function serveUpload({ ticketAccess, creations, tus, baseUrlOf }: UploadDeps): M
     }
     if (ctx.method !== 'DELETE' && ctx.method !== 'OPTIONS' && !finished)
       ctx.set('Upload-Expires', ticket.expiresAt.toUTCString());
+    if (finished) ctx.res.once('finish', () => reach('upload.answered'));
     ctx.status = response.status;
     ctx.body = response.status === 204 ? null : '';
     ctx.remove('Content-Type');

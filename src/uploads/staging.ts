@@ -28,6 +28,8 @@ export type Staging = {
   wrote(imageId: string, bytes: number): void;
   /** Gives back what an image had; harmless for one that has nothing. */
   release(imageId: string): void;
+  /** Images that have something of the budget. */
+  reserved(): string[];
   usage(): { images: number; reservedBytes: number; budgetBytes: number };
 };
 
@@ -102,6 +104,7 @@ export async function openStaging({ directory, budgetBytes, freeBytes }: Staging
       if (before) set(imageId, { bytes: before.bytes, unwritten: Math.max(0, before.unwritten - bytes) });
     },
     release: (imageId) => set(imageId, null),
+    reserved: () => [...reserved.keys()],
     usage: () => ({ images: reserved.size, reservedBytes, budgetBytes }),
   };
 }

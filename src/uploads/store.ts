@@ -107,6 +107,7 @@ export class StagingStore extends FileStore {
     let reached = offset;
     const handle = await staging.open(image.id);
     try {
+      await this.#deps.reach('upload.opened');
       const end = await appendBody({
         handle,
         source: body,
@@ -116,6 +117,7 @@ export class StagingStore extends FileStore {
         onWritten: async (batch, written) => {
           staging.wrote(image.id, written - reached);
           reached = exchange.offset = written;
+          await this.#deps.reach('upload.written');
           reportProgress({
             ticketId: image.ticketId,
             userId: exchange.userId,

@@ -64,11 +64,14 @@ export function createTusServer(deps: TusServerDeps): TusServer {
   };
 }
 
+/** What the protocol is about. Of the rest @tus/server would refuse some that proxies add (`X-Forwarded-Proto: https,http`). */
+const PROTOCOL_HEADER = /^(tus-resumable|upload-.+|content-(type|length))$/;
+
 /** What the handlers use of a web `Request`; its body is the Node request, which only `receiveDirectly` reads. */
 function asWebRequest(request: IncomingMessage, method: string): Request {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) {
-    if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value);
+    if (PROTOCOL_HEADER.test(name) && value) headers.set(name, String(value));
   }
   return {
     method,
@@ -121,6 +124,7 @@ function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () =>
     );
     exchange.image = image;
     exchange.imageId = image.id;
+    if (kind === 'new') await deps.reach('place.claimed');
     if (kind === 'new') return create(request, context, headers);
     headers.set('Location', uploadUrl(exchange, image.id));
     headers.set('Upload-Offset', `${await knownOffset(deps, image)}`);
