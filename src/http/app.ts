@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import cors from '@koa/cors';
 import Koa, { type DefaultContext, type Middleware, type ParameterizedContext } from 'koa';
 import type { Logger } from 'pino';
-import { HoplaError } from '../errors.ts';
 import { toHoplaError, toProblem } from './problem.ts';
+import { answerOtherMethods, checkHost } from './request.ts';
 
 /** What every request carries through the middleware chain. */
 export type State = { requestId: string; log: Logger };
@@ -58,6 +58,8 @@ export function createApp(
 ): Koa<State> {
   const app = new Koa<State>();
   app.proxy = options.trustProxy;
+  // Of X-Forwarded-For only the last address is the proxy's own word; those before it are whatever the client wrote.
+  app.maxIpsCount = 1;
   app.use(identifyRequest(options.log));
   app.use(
     cors({
@@ -68,7 +70,10 @@ export function createApp(
       maxAge: 86_400,
     }),
   );
+  app.use(exposeOptions(options.allowedOrigins));
   app.use(renderErrors);
+  app.use(checkHost);
+  app.use(answerOtherMethods);
   for (const route of routes) app.use(route);
   // Everything is rendered above; what still arrives here is a client that left in the middle of an answer.
   app.on('error', (error: unknown) => options.log.debug({ err: error }, 'response ended early'));
@@ -78,6 +83,18 @@ export function createApp(
 function allowedOrigin(allowed: readonly string[], origin: string): string {
   if (allowed.includes('*')) return '*';
   return allowed.includes(origin) ? origin : '';
+}
+
+/** @koa/cors leaves out an OPTIONS that is no preflight; a tus client asks one for the extensions. */
+function exposeOptions(allowedOrigins: readonly string[]): Middleware<State> {
+  return async (ctx, next) => {
+    const origin = allowedOrigin(allowedOrigins, ctx.get('Origin'));
+    if (ctx.method === 'OPTIONS' && origin !== '') {
+      ctx.set('Access-Control-Allow-Origin', origin);
+      ctx.set('Access-Control-Expose-Headers', RESPONSE_HEADERS.join(','));
+    }
+    await next();
+  };
 }
 
 const SANE_REQUEST_ID = /^[\w.:-]{1,128}$/;
@@ -100,14 +117,10 @@ function identifyRequest(log: Logger): Middleware<State> {
   };
 }
 
-/** Renders what the routes throw, and the answers that the router leaves bare: no such path, no such method. */
+/** Renders what the routes throw. */
 const renderErrors: Middleware<State> = async (ctx, next) => {
   try {
     await next();
-    // 501 is the router's word for a method that no route at all knows.
-    if (ctx.body == null && (ctx.status === 405 || ctx.status === 501))
-      throw methodNotAllowed(ctx.response.get('Allow'));
-    if (ctx.body == null && ctx.status === 404 && ctx.respond !== false) throw new HoplaError('not-found');
   } catch (thrown) {
     const error = toHoplaError(thrown);
     if (!error.expose) ctx.state.log.error({ err: error.cause ?? error, code: error.code }, error.title);
@@ -118,7 +131,3 @@ const renderErrors: Middleware<State> = async (ctx, next) => {
     ctx.set(problem.headers);
   }
 };
-
-function methodNotAllowed(allow: string): HoplaError {
-  return new HoplaError('method-not-allowed', `Use one of: ${allow}.`, { headers: { Allow: allow } });
-}

@@ -5,14 +5,13 @@ import type { State } from './app.ts';
 export type Check = (signal: AbortSignal) => Promise<unknown>;
 
 const CHECK_MS = 3_000;
-/** Load balancers ask every few seconds, and a storage counts what it is asked: a good answer holds this long, in milliseconds. */
-const STORAGE_OK_MS = 60_000;
-const STORAGE_FAILED_MS = 2_000;
+/** How long an answer of `remember` holds, in milliseconds. */
+const OK_MS = 60_000;
+const FAILED_MS = 2_000;
 
 /** `GET /healthz`: 200 while the process lives. `GET /readyz`: 200, or 503 with what does not work. */
 export function healthRoutes(checks: Record<'database' | 'staging' | 'storage' | 'queue', Check>): Router<State> {
   const router = new Router<State>();
-  const parts = { ...checks, storage: remember(checks.storage) };
 
   router.get('/healthz', (ctx) => {
     ctx.set('Cache-Control', 'no-store');
@@ -20,7 +19,7 @@ export function healthRoutes(checks: Record<'database' | 'staging' | 'storage' |
   });
 
   router.get('/readyz', async (ctx) => {
-    const results = Object.entries(parts).map(async ([name, check]) => [name, await outcome(check)] as const);
+    const results = Object.entries(checks).map(async ([name, check]) => [name, await outcome(check)] as const);
     const report = Object.fromEntries(await Promise.all(results));
     ctx.set('Cache-Control', 'no-store');
     ctx.status = Object.values(report).every((result) => result === 'ok') ? 200 : 503;
@@ -43,15 +42,16 @@ async function outcome(check: Check): Promise<'ok' | 'failed'> {
   }
 }
 
-function remember(check: Check): Check {
+/** For a check that costs: load balancers ask every few seconds, and a storage counts what it is asked. */
+export function remember(check: Check): Check {
   let last: { until: number; result: Promise<unknown> } | null = null;
   return (signal) => {
     if (last && performance.now() < last.until) return last.result;
     const result = check(signal);
-    const current = { until: performance.now() + STORAGE_OK_MS, result };
+    const current = { until: performance.now() + OK_MS, result };
     last = current;
     result.catch(() => {
-      current.until = performance.now() + STORAGE_FAILED_MS;
+      current.until = performance.now() + FAILED_MS;
     });
     return result;
   };

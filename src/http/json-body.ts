@@ -13,16 +13,25 @@ const parse = bodyParser({
     const type = 'type' in error ? error.type : undefined;
     if (type === 'entity.too.large')
       throw new HoplaError('body-too-large', `A JSON body has at most ${LIMIT_BYTES} bytes.`);
+    if (type === 'encoding.unsupported' || ('status' in error && error.status === 415))
+      throw new HoplaError('unsupported-media-type', 'Send the body as UTF-8, plain or compressed with gzip or br.');
     throw new HoplaError('malformed-json', 'Send one valid JSON object.', { cause: error });
   },
 });
 
 /** Reads a JSON body of at most 64 KiB into `ctx.request.body`; put it on the routes that have one. */
 export const jsonBody: Middleware = async (ctx, next) => {
-  if (!ctx.is('json', '+json'))
+  if (!ctx.is('application/json'))
     throw new HoplaError('unsupported-media-type', 'Send the body as Content-Type: application/json.');
   await parse(ctx, next);
 };
+
+/** Postgres keeps no NUL in text, and half a surrogate pair has no UTF-8. */
+export function isStorableText(text: string | null): boolean {
+  return text === null || (text.isWellFormed() && !text.includes('\0'));
+}
+
+export const UNSTORABLE = 'must be well-formed Unicode without NUL characters';
 
 /** Checks input by its schema. Throws 422 `invalid-request` with `errors: [{path, message}]`, all problems at once. */
 export function parseInput<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {

@@ -1,4 +1,4 @@
-import { HoplaError } from '../errors.ts';
+import { type ErrorCode, HoplaError } from '../errors.ts';
 
 /** An RFC 9457 problem document with its status and headers. */
 export type Problem = { status: number; headers: Record<string, string>; body: Record<string, unknown> };
@@ -33,7 +33,7 @@ const OUTAGE_ERRNOS = new Set([
   'EAI_AGAIN',
 ]);
 const OUTAGE_MESSAGES =
-  /Query read timeout|Connection terminated|timeout exceeded when trying to connect|Timeout acquiring a connection|connection timeout/i;
+  /Query read timeout|Connection (terminated|ended)|connection error|timeout exceeded when trying to connect|Timeout acquiring a connection|connection timeout/i;
 
 /** True when a query failed because the database is away, starting, stopping or out of connections. */
 export function isDatabaseOutage(error: unknown): boolean {
@@ -42,6 +42,8 @@ export function isDatabaseOutage(error: unknown): boolean {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   return OUTAGE_SQLSTATES.test(code) || OUTAGE_ERRNOS.has(code) || OUTAGE_MESSAGES.test(error.message);
 }
+
+const codesByStatus: Record<number, ErrorCode> = { 413: 'body-too-large', 415: 'unsupported-media-type' };
 
 /** Wraps whatever was thrown into a HoplaError, once, at the boundary. */
 export function toHoplaError(error: unknown): HoplaError {
@@ -54,7 +56,7 @@ export function toHoplaError(error: unknown): HoplaError {
     error.status >= 400 &&
     error.status < 500
   ) {
-    const code = error.status === 413 ? 'body-too-large' : 'malformed-request';
+    const code = codesByStatus[error.status] ?? 'malformed-request';
     return new HoplaError(code, 'expose' in error && error.expose ? error.message : undefined, { cause: error });
   }
   if (isDatabaseOutage(error))

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { HoplaError } from '../errors.ts';
 import { toProblem } from './problem.ts';
@@ -11,25 +11,50 @@ export type HttpServer = {
   close(graceMs: number): Promise<void>;
 };
 
-export type HttpServerOptions = { host: string; port: number; idleMs: number };
+export type HttpServerOptions = {
+  host: string;
+  port: number;
+  /** A connection on which nothing moves for so long is ended. */
+  idleMs: number;
+  /** How long a client may take for the headers of one request. */
+  headersMs?: number;
+  /** Goes with what is refused before any route sees it. */
+  refusalHeaders?: Record<string, string>;
+};
 
 const HEADERS_MS = 20_000;
 /** Longer than the usual 60 s of proxies, so that it is they who close an idle connection, and no request meets its end. */
 const KEEP_ALIVE_MS = 65_000;
 
 /** Listens; rejects when it cannot. */
-export async function listen(handler: RequestListener, { host, port, idleMs }: HttpServerOptions): Promise<HttpServer> {
+export async function listen(handler: RequestListener, options: HttpServerOptions): Promise<HttpServer> {
+  const { host, port, idleMs, headersMs = HEADERS_MS, refusalHeaders = {} } = options;
   const server = createServer({
     // Node's limit for a whole request would end slow uploads with a 408 that clients do not retry: silence is
     // bounded instead, below.
     requestTimeout: 0,
-    headersTimeout: HEADERS_MS,
+    headersTimeout: headersMs,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    connectionsCheckingInterval: 5_000,
+    connectionsCheckingInterval: headersMs / 4,
+    // Node's own answer to a missing one is bare; the app has a better one.
+    requireHostHeader: false,
   });
   server.timeout = idleMs;
-  server.on('request', handler);
-  server.on('clientError', refuseMalformed);
+  const answers = new WeakMap<object, ServerResponse>();
+  const handle: RequestListener = (request, response) => {
+    answers.set(request.socket, response);
+    handler(request, response);
+  };
+  server.on('request', handle);
+  // RFC 9110 section 10.1.1: an expectation that we do not know may be refused with 417, and may be ignored.
+  server.on('checkExpectation', handle);
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    const answer = answers.get(socket);
+    // In the middle of an answer there is no room for another.
+    if (error.code === 'ECONNRESET' || !socket.writable || (answer?.headersSent && !answer.writableFinished))
+      socket.destroy();
+    else socket.end(refusal(error, refusalHeaders));
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, resolve);
@@ -55,30 +80,25 @@ async function close(server: Server, graceMs: number): Promise<void> {
 }
 
 /** What Node's parser refuses never reaches the app; it gets the same kind of answer. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW';
+function refusal(error: NodeJS.ErrnoException, more: Record<string, string>): string {
   const requestId = randomUUID();
-  const refusal = tooLarge
-    ? new HoplaError('headers-too-large')
-    : new HoplaError(
-        'malformed-request',
-        error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? 'The request headers took too long.'
-          : 'This is not a valid HTTP request.',
-      );
-  const { status, headers, body } = toProblem(refusal, requestId);
+  const { status, headers, body } = toProblem(refusalOf(error.code), requestId);
   const text = JSON.stringify(body);
   const lines = Object.entries({
     ...headers,
+    ...more,
     'X-Request-Id': requestId,
+    'X-Content-Type-Options': 'nosniff',
     'Content-Length': Buffer.byteLength(text),
     Connection: 'close',
   });
-  socket.end(
-    `HTTP/1.1 ${status} ${tooLarge ? 'Request Header Fields Too Large' : 'Bad Request'}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${text}`,
-  );
+  const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${text}`;
+}
+
+function refusalOf(code: string | undefined): HoplaError {
+  if (code === 'HPE_HEADER_OVERFLOW') return new HoplaError('headers-too-large');
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new HoplaError('malformed-request', 'The request headers took too long.');
+  return new HoplaError('malformed-request', 'This is not a valid HTTP request.');
 }

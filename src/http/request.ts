@@ -1,0 +1,38 @@
+import type { Middleware } from 'koa';
+import { HoplaError } from '../errors.ts';
+
+/** A name or an address, and a port. */
+const HOST = /^(\[[\da-f:.]+\]|[\w.~-]+)(:\d{1,5})?$/i;
+
+/** Refuses a request that does not say to whom it goes: addresses in answers are made of that. */
+export const checkHost: Middleware = async (ctx, next) => {
+  const { headers, headersDistinct, httpVersion, socket } = ctx.req;
+  // RFC 9112 section 3.2: HTTP/1.0 may come without; then it is known by the address it came to.
+  if (!headers.host && httpVersion === '1.0') {
+    const address = socket.localFamily === 'IPv6' ? `[${socket.localAddress}]` : socket.localAddress;
+    headers.host = `${address}:${socket.localPort}`;
+  }
+  // "A server MUST respond with a 400 status code to any HTTP/1.1 request message that lacks a Host header field and to
+  // any request message that contains more than one Host header field line or an invalid field value."
+  if ((headersDistinct.host?.length ?? 0) > 1 || !HOST.test(ctx.host))
+    throw new HoplaError('malformed-request', 'Send one valid Host header.');
+  await next();
+};
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+
+/** What no route answered: a known path with another method, or an unknown path. */
+export const answerOtherMethods: Middleware = async (ctx, next) => {
+  await next();
+  if (ctx.status !== 404 || ctx.body != null || ctx.respond === false) return;
+  // Every router notes here which of its routes have this path, whatever their method.
+  const routes = (ctx.matched ?? []) as { methods: string[] }[];
+  const known = new Set(routes.flatMap((route) => route.methods));
+  if (known.size === 0) throw new HoplaError('not-found');
+  const allow = METHODS.filter((method) => known.has(method)).join(', ');
+  if (ctx.method !== 'OPTIONS') {
+    throw new HoplaError('method-not-allowed', `Use one of: ${allow}.`, { headers: { Allow: allow } });
+  }
+  ctx.status = 204;
+  ctx.set('Allow', allow);
+};
