@@ -1,38 +1,19 @@
 import type { Middleware } from 'koa';
 import passport from 'koa-passport';
-import { LRUCache } from 'lru-cache';
 import { Strategy } from 'passport-http-bearer';
-import type { Database } from '../database/connection.ts';
 import { HoplaError } from '../errors.ts';
 import type { State } from '../http/app.ts';
-import { type Caller, findCaller, touchToken } from './tokens.ts';
+import type { Callers } from './callers.ts';
+import type { Caller } from './tokens.ts';
 
 export type CallerState = State & { caller: Caller };
 
-/** How long a found token is believed, in milliseconds: revoking and disabling take effect within it. */
-const CACHE_MS = 2_000;
-/** 10,000 entries of about 0.5 KiB: 5 MiB at most. */
-const CACHE_ENTRIES = 10_000;
-
 /** A middleware that lets only callers with a valid bearer token pass, as `ctx.state.caller`. */
-export function createAuthentication(db: Database): Middleware<CallerState> {
-  const known = new LRUCache<string, Caller>({ max: CACHE_ENTRIES, ttl: CACHE_MS });
-
-  const recognise = async (token: string): Promise<Caller | null> => {
-    const cached = known.get(token);
-    if (cached) return cached;
-    const caller = await findCaller(db, token);
-    if (!caller) return null;
-    known.set(token, caller);
-    // Worth no waiting and no failure of the request: the next use notes it again.
-    touchToken(db, caller.tokenId).catch(() => {});
-    return caller;
-  };
-
+export function createAuthentication(callers: Callers): Middleware<CallerState> {
   const authenticator = new passport.KoaPassport();
   authenticator.use(
     new Strategy((token, done) => {
-      recognise(token).then(
+      callers.find(token).then(
         (caller) => done(null, caller ?? false),
         (error: unknown) => done(error),
       );
@@ -44,6 +25,9 @@ export function createAuthentication(db: Database): Middleware<CallerState> {
     if (ctx.query.access_token !== undefined) {
       throw new HoplaError('unauthorized', 'Send the token in the Authorization header, never in the URL.');
     }
+    // Node takes the first of several and a proxy perhaps another: then nobody knows who was let in.
+    if ((ctx.req.headersDistinct.authorization?.length ?? 0) > 1)
+      throw new HoplaError('unauthorized', 'Send one Authorization header.');
     let caller: Caller | undefined;
     const authenticate = authenticator.authenticate(
       'bearer',

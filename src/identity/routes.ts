@@ -2,18 +2,23 @@ import Router from '@koa/router';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { HoplaError } from '../errors.ts';
-import { jsonBody, parseInput } from '../http/json-body.ts';
+import { isStorableText, jsonBody, parseInput, UNSTORABLE } from '../http/json-body.ts';
 import { createRateLimit } from '../http/rate-limit.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from './bearer.ts';
+import type { Callers } from './callers.ts';
 import { issueToken, revokeToken } from './tokens.ts';
 import { checkCredentials } from './users.ts';
 
 const HOUR_MS = 3_600_000;
 
-const Credentials = z.strictObject({ username: z.string().min(1).max(100), password: z.string().min(1).max(1000) });
+const Credentials = z.strictObject({
+  username: z.string().min(1).max(100).refine(isStorableText, UNSTORABLE),
+  password: z.string().min(1).max(1000),
+});
 
 export type IdentityDeps = {
   db: Database;
+  callers: Callers;
   authenticate: ReturnType<typeof createAuthentication>;
   sessionHours: number;
   failuresPerMinute: number;
@@ -22,6 +27,7 @@ export type IdentityDeps = {
 /** `POST /v1/auth/login`, `POST /v1/auth/logout`. */
 export function identityRoutes({
   db,
+  callers,
   authenticate,
   sessionHours,
   failuresPerMinute,
@@ -50,7 +56,9 @@ export function identityRoutes({
   });
 
   router.post('/logout', authenticate, requireUserToken, async (ctx) => {
-    await revokeToken(db, ctx.state.caller.tokenId);
+    const { tokenId } = ctx.state.caller;
+    await revokeToken(db, tokenId);
+    callers.forget(tokenId);
     ctx.status = 204;
   });
 

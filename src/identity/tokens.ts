@@ -47,13 +47,9 @@ export async function revokeToken(db: Database, tokenId: string): Promise<boolea
  * time nothing about the secret, so no further constant-time comparison is needed.
  */
 export async function findCaller(db: Database, token: string): Promise<Caller | null> {
-  const row = await Token.query(db)
-    .joinRelated('user')
+  const row = await validTokens(db)
     .select('tokens.id', 'tokens.kind', 'tokens.ticket_id', 'tokens.user_id', 'user.username', 'user.is_admin')
     .findOne('tokens.sha256', digest(token))
-    .whereNull('tokens.revoked_at')
-    .whereNull('user.disabled_at')
-    .where((query) => query.whereNull('tokens.expires_at').orWhere('tokens.expires_at', '>', new Date()))
     .castTo<(Token & Pick<User, 'username' | 'isAdmin'>) | undefined>();
   if (!row) return null;
   return {
@@ -62,6 +58,20 @@ export async function findCaller(db: Database, token: string): Promise<Caller | 
     ticketId: row.ticketId,
     user: { id: row.userId, username: row.username, isAdmin: row.isAdmin },
   };
+}
+
+/** Those of the given tokens that are still valid. */
+export async function stillValid(db: Database, tokenIds: string[]): Promise<Set<string>> {
+  const rows = await validTokens(db).select('tokens.id').whereIn('tokens.id', tokenIds);
+  return new Set(rows.map(({ id }) => id));
+}
+
+function validTokens(db: Database) {
+  return Token.query(db)
+    .joinRelated('user')
+    .whereNull('tokens.revoked_at')
+    .whereNull('user.disabled_at')
+    .where((query) => query.whereNull('tokens.expires_at').orWhere('tokens.expires_at', '>', new Date()));
 }
 
 /** Notes that a token was used, at most once a minute. */

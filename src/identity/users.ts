@@ -19,7 +19,7 @@ export async function createUser(
 
 /** User names are compared without regard to case. */
 export async function findUser(db: Database, username: string): Promise<User | undefined> {
-  return User.query(db).findOne(db.raw('lower(username)'), username.toLowerCase());
+  return User.query(db).whereRaw('lower(username) = lower(?)', [username]).first();
 }
 
 /** The enabled user with this name and password, or null after the same amount of work. */

@@ -1,0 +1,38 @@
+import { LRUCache } from 'lru-cache';
+import type { Database } from '../database/connection.ts';
+import { type Caller, findCaller, touchToken } from './tokens.ts';
+
+/** Who holds which token, remembered for a moment, so that the many requests of one upload ask the database once. */
+export type Callers = {
+  /** The caller with this token; null when it is not valid. */
+  find(token: string): Promise<Caller | null>;
+  /** Ends the trust in a token that was just revoked, in this process, at once. */
+  forget(tokenId: string): void;
+};
+
+/** How long a found token is believed, in milliseconds: revoking and disabling take effect within it. */
+const BELIEVED_MS = 2_000;
+/** 10,000 entries of about 0.5 KiB: 5 MiB at most. */
+const ENTRIES = 10_000;
+/** Longer than a look-up that began before the token was revoked can take, and its answer be believed. */
+const FORGOTTEN_MS = 60_000;
+
+export function createCallers(db: Database): Callers {
+  const known = new LRUCache<string, Caller>({ max: ENTRIES, ttl: BELIEVED_MS });
+  const forgotten = new LRUCache<string, true>({ max: ENTRIES, ttl: FORGOTTEN_MS });
+  const look = async (token: string): Promise<Caller | null> => {
+    const caller = await findCaller(db, token);
+    if (!caller) return null;
+    known.set(token, caller);
+    // Worth no waiting and no failure of the request: the next use notes it again.
+    touchToken(db, caller.tokenId).catch(() => {});
+    return caller;
+  };
+  return {
+    async find(token) {
+      const caller = known.get(token) ?? (await look(token));
+      return caller && !forgotten.has(caller.tokenId) ? caller : null;
+    },
+    forget: (tokenId) => void forgotten.set(tokenId, true),
+  };
+}
