@@ -111,16 +111,21 @@ export async function up(db: Knex): Promise<void> {
     -- Recovery: what a staging area still answers for.
     CREATE INDEX images_in_staging ON images (staging, status, id) WHERE status IN ('uploading', 'received', 'transferring', 'failed');
 
-    -- Tells every process what changed, on commit. A payload of NOTIFY has less than 8000 bytes: where the rows do not
-    -- fit, their ids do, and listeners read the rows themselves.
+    -- Tells every process what changed, on commit. A payload of NOTIFY has less than 8000 bytes, and a ticket's metadata
+    -- may need most of them: where it does, listeners read it themselves. A ticket without it has at most 2400 bytes, an
+    -- image 5000 (names and descriptions are at most 255 characters of 4 bytes), with its error message cut to fit.
     CREATE FUNCTION announce(ticket jsonb, image jsonb) RETURNS void LANGUAGE plpgsql AS $$
     DECLARE
-      payload text := json_build_object(
-        'ticket', ticket - 'idempotency_key' - 'idempotency_sha256',
-        'image', image - 'upload_metadata')::text;
+      shown jsonb := ticket - 'idempotency_key' - 'idempotency_sha256';
+      payload text;
     BEGIN
+      image := image - 'upload_metadata';
+      payload := json_build_object('ticket', shown, 'image', image)::text;
       IF octet_length(payload) > 7900 THEN
-        payload := json_build_object('ticketId', ticket -> 'id', 'imageId', image -> 'id')::text;
+        IF length(image ->> 'error_message') > 200 THEN
+          image := jsonb_set(image, '{error_message}', to_jsonb(left(image ->> 'error_message', 200) || '…'));
+        END IF;
+        payload := json_build_object('ticket', shown - 'metadata', 'image', image)::text;
       END IF;
       PERFORM pg_notify('hopla_changes', payload);
     END $$;

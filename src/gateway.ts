@@ -124,7 +124,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   const tus = createTusServer({ ...finish, locker, maxImageBytes: config.MAX_IMAGE_BYTES, reportProgress: hub.report });
 
   const checkStorage = remember((signal) => storage.check(signal));
-  const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf });
+  const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf, log });
   starting.defer(() => events.close());
   const routers = [
     identityRoutes({

@@ -20,24 +20,38 @@ export const eventStreamHeaders = {
 };
 
 const RETRY_MS = 2_000;
-/** A listener that leaves this many bytes unread gets no more progress, and past four times as many is cut off: it will come back to a snapshot. */
+/** A listener that leaves this many bytes unread gets no more progress. */
 const SLOW_BYTES = 256 * 1024;
+/** Past this many, beside one snapshot however large, it is cut off: it will come back to a new snapshot. */
+const CUT_OFF_BYTES = 4 * SLOW_BYTES;
+/** How long a listener may take to read the rest of a stream that has ended. */
+const LEAVE_MS = 30_000;
 
 /** Begins the stream on a response whose headers are sent. */
 export function openEventStream(response: ServerResponse): EventStream {
-  response.write(`retry: ${RETRY_MS}\n\n`);
+  let largest = 0;
   const write = (text: string) => {
     if (response.writableEnded || response.destroyed) return;
-    if (response.writableLength > 4 * SLOW_BYTES) response.destroy();
-    else response.write(text);
+    if (response.writableLength > CUT_OFF_BYTES + largest) {
+      response.destroy();
+      return;
+    }
+    largest = Math.max(largest, Buffer.byteLength(text));
+    response.write(text);
   };
+  // Silence is what a stream is mostly made of; the heartbeat finds out who is gone.
+  response.socket?.setTimeout(0);
+  write(`retry: ${RETRY_MS}\n\n`);
   return {
     send: (...events) => write(events.map(format).join('')),
     sendIfKeepingUp(event) {
       if (response.writableLength < SLOW_BYTES) write(format(event));
     },
     comment: () => write(':\n\n'),
-    end: () => response.end(),
+    end() {
+      response.socket?.setTimeout(LEAVE_MS);
+      response.end();
+    },
   };
 }
 

@@ -49,8 +49,14 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
   const heard = (keys: string[], tell: (listener: Listener) => void) => {
     for (const key of keys) for (const listener of listeners.get(key) ?? []) tell(listener);
   };
-  const deliver = (change: Announcement) =>
-    heard(['*', `ticket:${change.ticket.id}`, `user:${change.ticket.userId}`], (listener) => listener.onChange(change));
+  const deliver = (change: Announcement) => {
+    const { ticket, image } = change;
+    const progress = image && pending.get(image.id);
+    // What waits to be told of a leg that is over would come after its end.
+    if (image && progress && image.status !== (progress.leg === 'upload' ? 'uploading' : 'transferring'))
+      pending.delete(image.id);
+    heard(['*', `ticket:${ticket.id}`, `user:${ticket.userId}`], (listener) => listener.onChange(change));
+  };
   const deliverProgress = (progress: Progress) =>
     heard(['*', `ticket:${progress.ticketId}`, `user:${progress.userId}`], (listener) => listener.onProgress(progress));
 
@@ -77,21 +83,38 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
     heard([...listeners.keys()], (listener) => listener.onResync()),
   );
 
-  const flush = () => {
+  let telling = false;
+  /** Progress is a courtesy: while the database is away or slow, other processes go without. */
+  const tellOthers = async (items: Progress[]) => {
+    if (telling) return;
+    telling = true;
+    try {
+      for (let start = 0; start < items.length; start += PROGRESS_PER_PAYLOAD) {
+        const payload = JSON.stringify({ from: origin, items: items.slice(start, start + PROGRESS_PER_PAYLOAD) });
+        await db.raw('SELECT pg_notify(?, ?)', ['hopla_progress', payload]);
+      }
+    } catch (error) {
+      log.debug({ err: error }, 'progress not announced');
+    } finally {
+      telling = false;
+    }
+  };
+  const ticking = setInterval(() => {
     if (pending.size === 0) return;
     const items = [...pending.values()];
     pending.clear();
     for (const item of items) deliverProgress(item);
-    for (let start = 0; start < items.length; start += PROGRESS_PER_PAYLOAD) {
-      const payload = JSON.stringify({ from: origin, items: items.slice(start, start + PROGRESS_PER_PAYLOAD) });
-      // Progress is a courtesy: while the database is away, other processes go without.
-      db.raw('SELECT pg_notify(?, ?)', ['hopla_progress', payload]).catch((error) =>
-        log.debug({ err: error }, 'progress not announced'),
-      );
-    }
+    void tellOthers(items);
+  }, PROGRESS_MS);
+  const close = async () => {
+    clearInterval(ticking);
+    closing.abort();
+    await listening.ended;
   };
-  const ticking = setInterval(flush, PROGRESS_MS);
-  await listening.established;
+  await listening.established.catch(async (error) => {
+    await close();
+    throw error;
+  });
 
   return {
     subscribe(topic, listener) {
@@ -105,11 +128,7 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
       };
     },
     report: (progress) => void pending.set(progress.imageId, progress),
-    async close() {
-      clearInterval(ticking);
-      closing.abort();
-      await listening.ended;
-    },
+    close,
   };
 }
 
@@ -160,14 +179,13 @@ function keepListening(
   return { established: established.promise, ended: run() };
 }
 
-/** A payload has the rows, or their ids where they were too long. */
-async function readAnnouncement(db: Database, payload: Record<string, unknown>): Promise<Announcement | null> {
-  if (payload.ticket) {
-    const { ticket, image } = payload as ChangeRow;
-    return { ticket: Ticket.fromJsonRow(ticket), image: image ? Image.fromJsonRow(image) : null };
-  }
-  const { ticketId, imageId } = payload as { ticketId: string; imageId: string | null };
-  const ticket = await Ticket.query(db).findById(ticketId);
-  const image = imageId ? await Image.query(db).findById(imageId) : undefined;
-  return ticket ? { ticket, image: image ?? null } : null;
+/** A payload has the rows, without the ticket's metadata where that makes it too long. */
+async function readAnnouncement(db: Database, { ticket, image }: ChangeRow): Promise<Announcement | null> {
+  const change = { ticket: Ticket.fromJsonRow(ticket), image: image ? Image.fromJsonRow(image) : null };
+  if (change.ticket.metadata !== undefined) return change;
+  // All else stays as it was announced: a ticket read now may be ahead of announcements that are still to come.
+  const kept = await Ticket.query(db).findById(change.ticket.id).select('metadata');
+  if (!kept) return null;
+  change.ticket.metadata = kept.metadata;
+  return change;
 }
