@@ -1,7 +1,9 @@
+import type { QueryBuilder } from 'objection';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { Ticket } from '../database/models.ts';
-import { type TicketStatus, ticketStatuses } from '../database/states.ts';
+import { ticketStatuses } from '../database/states.ts';
+import { isId } from './access.ts';
 
 const DAY_MS = 86_400_000;
 const Timestamp = z.iso.datetime({ offset: true, error: 'must be an RFC 3339 time or a date YYYY-MM-DD' });
@@ -21,14 +23,18 @@ const Moment = z.union(
 type Position = { createdAt: Date; id: string };
 
 const Cursor = z.string().transform((text, context): Position => {
-  const [, ms, id] = /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(Buffer.from(text, 'base64url').toString('latin1')) ?? [];
-  if (ms && id) return { createdAt: new Date(Number(ms)), id };
+  const [, ms, id] = /^(\d{1,15})\.(.{36})$/.exec(Buffer.from(text, 'base64url').toString('latin1')) ?? [];
+  if (ms && id && isId(id)) return { createdAt: new Date(Number(ms)), id };
   context.addIssue({ code: 'custom', message: 'must be the nextCursor of an earlier page' });
   return z.NEVER;
 });
 
-const one = <S extends z.ZodType>(schema: S) =>
-  z.preprocess((value) => (Array.isArray(value) ? value.at(-1) : value), schema);
+/** Decimal digits and nothing else: no `1e1`, no `0x10`, no blanks. */
+const Limit = z
+  .string()
+  .regex(/^\d{1,9}$/, 'must be a whole number')
+  .transform(Number)
+  .pipe(z.number().min(1).max(100));
 
 /** Query of `GET /v1/tickets`. */
 export const TicketQuery = z.strictObject({
@@ -36,10 +42,10 @@ export const TicketQuery = z.strictObject({
     .preprocess((value) => [value].flat().flatMap((item) => String(item).split(',')), z.array(z.enum(ticketStatuses)))
     .optional()
     .describe('repeatable, or comma-separated'),
-  createdFrom: one(Moment).optional(),
-  createdTo: one(Moment).optional(),
-  limit: one(z.coerce.number<string>().int().min(1).max(100)).default(20),
-  cursor: one(Cursor).optional(),
+  createdFrom: Moment.optional(),
+  createdTo: Moment.optional(),
+  limit: Limit.default(20),
+  cursor: Cursor.optional(),
 });
 export type TicketQuery = z.output<typeof TicketQuery>;
 
@@ -50,35 +56,36 @@ export type TicketPage = { tickets: Ticket[]; nextCursor: string | null };
  * opened meanwhile shift nothing.
  */
 export async function listTickets(db: Database, userId: string, query: TicketQuery): Promise<TicketPage> {
-  const statuses = query.status ? [...new Set(query.status)] : [null];
-  // One index walk per status, each of at most a page, merged: a filter of several statuses never sorts a large set.
-  const walks = statuses.map((status) => pageOf(db, userId, query, status));
-  const found = (await Promise.all(walks))
-    .flat()
-    .sort(newestFirst)
-    .slice(0, query.limit + 1);
+  const found = await pageOf(db, userId, query);
   const tickets = found.slice(0, query.limit);
   const last = tickets.at(-1);
   return { tickets, nextCursor: last && found.length > tickets.length ? encodeCursor(last) : null };
 }
 
-function pageOf(db: Database, userId: string, query: TicketQuery, status: TicketStatus | null) {
-  const page = Ticket.query(db)
-    .where({ user_id: userId })
-    .orderBy([
-      { column: 'created_at', order: 'desc' },
-      { column: 'id', order: 'desc' },
-    ])
-    .limit(query.limit + 1);
-  if (status) page.where({ status });
-  if (query.createdFrom) page.where('created_at', '>=', new Date(query.createdFrom.from));
-  if (query.createdTo) page.where('created_at', '<=', new Date(query.createdTo.to));
-  if (query.cursor) page.whereRaw('(created_at, id) < (?, ?)', [query.cursor.createdAt, query.cursor.id]);
-  return page;
+/** A page and one more. */
+function pageOf(db: Database, userId: string, query: TicketQuery): PromiseLike<Ticket[]> {
+  const wanted = query.limit + 1;
+  if (!query.status) return newestOf(db, userId, query).limit(wanted);
+  // One index walk per status, each of at most a page, merged: a filter of several statuses never sorts a large set.
+  // One statement, so that a ticket that changes its status meanwhile is seen in one of them.
+  const walks = [...new Set(query.status)].map((status) => newestOf(db, userId, query).where({ status }).limit(wanted));
+  const merged = Ticket.query(db).unionAll(walks, true).as('tickets');
+  return newestFirst(Ticket.query(db).from(merged)).limit(wanted);
 }
 
-function newestFirst(a: Ticket, b: Ticket): number {
-  return b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1);
+function newestOf(db: Database, userId: string, query: TicketQuery) {
+  const tickets = newestFirst(Ticket.query(db).where({ user_id: userId }));
+  if (query.createdFrom) tickets.where('created_at', '>=', new Date(query.createdFrom.from));
+  if (query.createdTo) tickets.where('created_at', '<=', new Date(query.createdTo.to));
+  if (query.cursor) tickets.whereRaw('(created_at, id) < (?, ?)', [query.cursor.createdAt, query.cursor.id]);
+  return tickets;
+}
+
+function newestFirst(tickets: QueryBuilder<Ticket>) {
+  return tickets.orderBy([
+    { column: 'created_at', order: 'desc' },
+    { column: 'id', order: 'desc' },
+  ]);
 }
 
 function encodeCursor({ createdAt, id }: Position): string {

@@ -3,24 +3,26 @@ import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { Ticket } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
+import { isStorableText, UNSTORABLE } from '../http/json-body.ts';
 import { issueToken } from '../identity/tokens.ts';
 
 const METADATA_BYTES = 4096;
+/** Deeper than any real data, and less than what the JSON readers of other languages take. */
+const METADATA_DEPTH = 32;
 const DAY_SECONDS = 86_400;
 
 /** Body of `POST /v1/tickets`. */
 export const TicketRequest = z.strictObject({
   images: z.int().min(1).max(1000).describe('how many images the ticket takes'),
-  description: z.string().max(255).nullable().default(null).refine(isStorable, 'must not contain NUL characters'),
+  description: z.string().max(255).nullable().default(null).refine(isStorableText, UNSTORABLE),
   metadata: z
-    .record(z.string(), z.json())
+    .record(z.string(), z.unknown())
     .nullable()
     .default(null)
-    .refine(
-      (value) => Buffer.byteLength(JSON.stringify(value)) <= METADATA_BYTES,
-      `must have at most ${METADATA_BYTES} bytes as JSON`,
-    )
-    .refine((value) => isStorable(JSON.stringify(value)), 'must not contain NUL characters')
+    .superRefine((value, context) => {
+      const problem = metadataProblem(value);
+      if (problem) context.addIssue({ code: 'custom', message: problem });
+    })
     .describe('the application’s own data, handed back as it is'),
   expiresIn: z
     .int()
@@ -31,9 +33,21 @@ export const TicketRequest = z.strictObject({
 });
 export type TicketRequest = z.output<typeof TicketRequest>;
 
-/** Postgres keeps no NUL in text, nor `\u0000` in jsonb. */
-function isStorable(text: string | null): boolean {
-  return text === null || !(text.includes('\0') || text.includes('\\u0000'));
+/** Why this came out of JSON and cannot be kept, or null. */
+function metadataProblem(metadata: unknown): string | null {
+  // Level by level and not by recursion: a body of 64 KiB nests deeper than the stack.
+  let level: unknown[] = [metadata];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > METADATA_DEPTH) return `must be nested at most ${METADATA_DEPTH} levels deep`;
+    const leaves = level.filter((value) => typeof value !== 'object');
+    if (leaves.some((value) => typeof value === 'string' && !isStorableText(value))) return UNSTORABLE;
+    if (leaves.some((value) => typeof value === 'number' && !Number.isFinite(value)))
+      return 'must not contain numbers beyond 1.8e308';
+    const nodes = level.filter((value) => typeof value === 'object' && value !== null);
+    level = nodes.flatMap((node) => (Array.isArray(node) ? node : Object.entries(node).flat()));
+  }
+  const bytes = Buffer.byteLength(JSON.stringify(metadata));
+  return bytes > METADATA_BYTES ? `must have at most ${METADATA_BYTES} bytes as JSON` : null;
 }
 
 /** The upload token outlives its ticket by this many milliseconds, so that its holder sees the last images delivered. */

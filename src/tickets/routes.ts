@@ -5,10 +5,9 @@ import type { Database } from '../database/connection.ts';
 import { jsonBody, parseInput } from '../http/json-body.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
-import { findTicketOf } from './access.ts';
 import { listTickets, TicketQuery } from './list.ts';
 import { openTicket, TicketRequest } from './open.ts';
-import { imagesOf } from './show.ts';
+import { readTicket } from './show.ts';
 import { type OffsetOf, viewDetail, viewTicket } from './view.ts';
 
 export type TicketDeps = {
@@ -59,8 +58,8 @@ export function ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf 
   });
 
   router.get('/:ticketId', authenticate, async (ctx) => {
-    const ticket = await findTicketOf(db, ctx.state.caller, ctx.params.ticketId ?? '');
-    const detail = JSON.stringify(await viewDetail(ticket, await imagesOf(db, ticket.id), baseUrlOf(ctx), offsetOf));
+    const { ticket, images } = await readTicket(db, ctx.state.caller, ctx.params.ticketId ?? '');
+    const detail = JSON.stringify(await viewDetail(ticket, images, baseUrlOf(ctx), offsetOf));
     ctx.status = 200;
     ctx.type = 'application/json';
     ctx.set('Cache-Control', 'private, no-cache');

@@ -1,6 +1,8 @@
 import type { Database } from '../database/connection.ts';
-import { Image } from '../database/models.ts';
+import { Image, type Ticket } from '../database/models.ts';
 import { liveStatuses } from '../database/states.ts';
+import type { Caller } from '../identity/tokens.ts';
+import { findTicketOf } from './access.ts';
 
 /** Ended uploads (rejected, cancelled, expired) that a detail shows: a ticket has at most 1000 live ones, but any number of these. */
 const MAX_ENDED = 100;
@@ -16,4 +18,16 @@ export async function imagesOf(db: Database, ticketId: string): Promise<Image[]>
       .limit(MAX_ENDED),
   ]);
   return [...live, ...ended].sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** A ticket and its images as they were at one moment. Throws 404 `ticket-not-found` like `findTicketOf`. */
+export function readTicket(
+  db: Database,
+  caller: Caller,
+  ticketId: string,
+): Promise<{ ticket: Ticket; images: Image[] }> {
+  return db.transaction(
+    async (trx) => ({ ticket: await findTicketOf(trx, caller, ticketId), images: await imagesOf(trx, ticketId) }),
+    { isolationLevel: 'repeatable read', readOnly: true },
+  );
 }
