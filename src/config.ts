@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { parseCloudinaryUrl } from './storage/cloudinary-account.ts';
 
 const MIB = 1024 * 1024;
 
@@ -11,21 +12,41 @@ const whole = (min: number, max: number) =>
     .transform(Number)
     .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
 
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((item) => item.trim())
-    .filter(Boolean),
-);
-const flag = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
+/** A comma list with at least one item, each of which matches. */
+const list = (item: RegExp, message: string) =>
+  z
+    .string()
+    .transform((text) =>
+      text
+        .split(',')
+        .map((part) => part.trim())
+        .filter(Boolean),
+    )
+    .pipe(z.array(z.string().regex(item, message)).min(1, 'must have at least one item'));
+
+const oneOf = <const V extends string>(...values: V[]) => z.enum(values, `must be one of ${values.join(', ')}`);
+const flag = oneOf('true', 'false').transform((text) => text === 'true');
 const url = (...protocols: string[]) =>
-  z.string().refine(
-    (text) => {
-      const parsed = URL.canParse(text) ? new URL(text) : undefined;
-      return parsed !== undefined && protocols.includes(parsed.protocol);
-    },
-    `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
-  );
+  z
+    .string()
+    .refine(
+      (text) => protocols.includes(URL.parse(text)?.protocol ?? ''),
+      `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+    );
+const cloudinaryUrl = z.string().superRefine((text, context) => {
+  try {
+    parseCloudinaryUrl(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : 'is not valid' });
+  }
+});
+/** What others are appended to: https://host/path, and nothing behind or inside that. */
+const baseUrl = url('http:', 'https:')
+  .refine((text) => {
+    const { username, password, search, hash } = URL.parse(text) ?? {};
+    return !(username || password || search || hash);
+  }, 'must have no user, password, ? or #')
+  .transform((text) => text.replace(/\/+$/, ''));
 
 type Setting = { schema: z.ZodType; standard?: string; example: string; meaning: string; secret?: true };
 
@@ -44,7 +65,7 @@ const settings = {
     meaning: 'address to listen on; 0.0.0.0 is every interface',
   },
   PUBLIC_URL: {
-    schema: url('http:', 'https:').transform((text) => text.replace(/\/+$/, '')),
+    schema: baseUrl,
     example: 'https://uploads.example.com',
     meaning: 'base of every URL handed to clients; unset: taken from each request',
   },
@@ -52,10 +73,10 @@ const settings = {
     schema: flag,
     standard: 'false',
     example: 'true',
-    meaning: 'believe X-Forwarded-* from a proxy in front',
+    meaning: 'believe X-Forwarded-* from the one proxy in front',
   },
   ALLOWED_ORIGINS: {
-    schema: list,
+    schema: list(/^(\*|https?:\/\/[^/?#@\s]+)$/, 'must be * or origins: a scheme and a host, and no path'),
     standard: '*',
     example: 'https://app.example.com,https://m.example.com',
     meaning: 'browser origins that may call (CORS), comma list',
@@ -73,7 +94,7 @@ const settings = {
     meaning: 'database connections of one process, the queue not counted',
   },
   CLOUDINARY_URL: {
-    schema: url('cloudinary:'),
+    schema: cloudinaryUrl,
     example: 'cloudinary://KEY:SECRET@CLOUD',
     meaning: 'where images go; unset: a local sandbox under DATA_DIR',
     secret: true,
@@ -120,7 +141,7 @@ const settings = {
     meaning: 'largest image, in pixels (width × height)',
   },
   ACCEPTED_TYPES: {
-    schema: list,
+    schema: list(/^(\*\/\*|[\w.+-]+\/([\w.+-]+|\*))$/, 'must be media types like image/png or image/*'),
     standard: 'image/jpeg,image/png,image/gif,image/webp,image/avif,image/heic,image/heif,image/tiff,image/bmp',
     example: 'image/jpeg,image/png',
     meaning: 'accepted image types, found by looking at the bytes; */* accepts anything unseen',
@@ -180,7 +201,7 @@ const settings = {
     meaning: 'TCP port of the local Cloudinary; 0 takes a free one',
   },
   LOG_LEVEL: {
-    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    schema: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
     standard: 'info',
     example: 'debug',
     meaning: 'least severe level that is logged',
