@@ -1,0 +1,192 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { connectDatabase } from '../src/database/connection.ts';
+import { issueToken } from '../src/identity/tokens.ts';
+import { createUser } from '../src/identity/users.ts';
+import { startSandboxCloudinary } from '../src/sandbox/cloudinary/server.ts';
+import { startSandboxPostgres } from '../src/sandbox/postgres.ts';
+import type { RequestOf, Target } from './load.ts';
+
+/** One way to take images in, running in a process of its own. */
+export type Contender = {
+  name: string;
+  pid: number;
+  /** Prepares for a run of `images` and says how to send them; `body` is what each image is. */
+  target(images: number, body: Buffer, chunkBytes: number | null): Promise<Target>;
+  /** Resolves when what a run left in the background is done. */
+  settle(): Promise<void>;
+  close(): Promise<void>;
+};
+
+const TUS = { 'Tus-Resumable': '1.0.0' };
+const OCTETS = { 'Content-Type': 'application/offset+octet-stream' };
+
+export async function startPlain(fsync: boolean): Promise<Contender> {
+  const { child, url, directory } = await startProgram('contenders/plain.ts', fsync ? ['--fsync'] : []);
+  return {
+    name: fsync ? 'plain + fsync' : 'plain pipeline',
+    pid: child.pid ?? 0,
+    async target(_images, body) {
+      return { ...addressOf(url), requests: [() => request('POST', '/', { 'Content-Length': body.length }, body)] };
+    },
+    settle: async () => {},
+    close: () => stopProgram(child, directory),
+  };
+}
+
+export async function startStock(): Promise<Contender> {
+  const { child, url, directory } = await startProgram('contenders/stock.ts', []);
+  return {
+    name: 'stock @tus/server',
+    pid: child.pid ?? 0,
+    async target(_images, body, chunkBytes) {
+      return { ...addressOf(url), requests: tusRequests(() => '/files', body, chunkBytes, {}) };
+    },
+    settle: async () => {},
+    close: () => stopProgram(child, directory),
+  };
+}
+
+/** hopla as it is run, with a durable Postgres and the local Cloudinary in this process. */
+export async function startHopla(workers: number): Promise<Contender> {
+  await using starting = new AsyncDisposableStack();
+  const directory = await mkdtemp(join(tmpdir(), 'hopla-bench-'));
+  starting.defer(() => rm(directory, { recursive: true, force: true }));
+  const postgres = await startSandboxPostgres({ directory: join(directory, 'postgres') });
+  starting.defer(() => postgres.close());
+  const cloudinary = await startSandboxCloudinary({ directory: join(directory, 'cloudinary'), ledgerFile: false });
+  starting.defer(() => cloudinary.close());
+  const child = spawn(process.execPath, [fileURLToPath(new URL('../src/main.ts', import.meta.url))], {
+    env: {
+      ...process.env,
+      DATABASE_URL: postgres.databaseUrl,
+      CLOUDINARY_URL: cloudinary.cloudinaryUrl,
+      DATA_DIR: directory,
+      PORT: '0',
+      LOG_LEVEL: 'info',
+      TRANSFER_CONCURRENCY: `${workers}`,
+      MAX_CREATIONS_PER_MINUTE: '1000000',
+      STAGING_BUDGET_BYTES: `${64 * 1024 ** 3}`,
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const url = await firstMatch(child, /"url":"([^"]+)"/);
+  child.stdout?.resume();
+  const db = connectDatabase(postgres.databaseUrl);
+  starting.defer(() => db.destroy());
+  starting.defer(async () => {
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  });
+  const { token } = await issueToken(db, { userId: (await createUser(db, { username: 'bench' })).id });
+  const headers = { Authorization: `Bearer ${token}` };
+  const started = starting.move();
+  return {
+    name: workers > 0 ? 'hopla' : 'hopla, worker off',
+    pid: child.pid ?? 0,
+    async target(images, body, chunkBytes) {
+      const paths: string[] = [];
+      for (let left = images; left > 0; left -= 1000) {
+        const response = await fetch(`${url}/v1/tickets`, {
+          method: 'POST',
+          headers: { ...headers, 'Content-Type': 'application/json' },
+          body: JSON.stringify({ images: Math.min(left, 1000) }),
+        });
+        const { uploadUrl } = (await response.json()) as { uploadUrl: string };
+        paths.push(new URL(uploadUrl).pathname);
+      }
+      return {
+        ...addressOf(url),
+        requests: tusRequests((image) => paths[Math.floor(image / 1000)] ?? '', body, chunkBytes, headers),
+      };
+    },
+    async settle() {
+      if (workers === 0) return;
+      for (;;) {
+        const row = await db('images').whereIn('status', ['received', 'transferring']).count('* as owed').first();
+        if (Number(row?.owed) === 0) return;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    },
+    close: () => started.disposeAsync(),
+  };
+}
+
+/** The body with the creation, or the creation and then a PATCH for each chunk. */
+function tusRequests(
+  pathOf: (image: number) => string,
+  body: Buffer,
+  chunkBytes: number | null,
+  more: Record<string, string>,
+): RequestOf[] {
+  const creation = { ...TUS, ...more, 'Upload-Length': body.length };
+  if (chunkBytes === null)
+    return [(image) => request('POST', pathOf(image), { ...creation, ...OCTETS, 'Content-Length': body.length }, body)];
+  const offsets = Array.from({ length: Math.ceil(body.length / chunkBytes) }, (_, index) => index * chunkBytes);
+  const patches = offsets.map((offset): RequestOf => {
+    const chunk = body.subarray(offset, offset + chunkBytes);
+    return (_image, location) =>
+      request(
+        'PATCH',
+        location,
+        { ...TUS, ...more, ...OCTETS, 'Upload-Offset': offset, 'Content-Length': chunk.length },
+        chunk,
+      );
+  });
+  return [(image) => request('POST', pathOf(image), { ...creation, 'Content-Length': 0 }), ...patches];
+}
+
+function request(method: string, path: string, headers: Record<string, string | number>, body?: Buffer): Buffer[] {
+  const lines = Object.entries({ Host: 'bench', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+  const head = Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`);
+  return body ? [head, body] : [head];
+}
+
+function addressOf(url: string): { host: string; port: number } {
+  const { hostname, port } = new URL(url);
+  return { host: hostname, port: Number(port) };
+}
+
+async function startProgram(
+  file: string,
+  options: string[],
+): Promise<{ child: ChildProcess; url: string; directory: string }> {
+  const directory = await mkdtemp(join(tmpdir(), 'hopla-bench-'));
+  const program = fileURLToPath(new URL(file, import.meta.url));
+  const child = spawn(process.execPath, [program, directory, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  return { child, url: await firstMatch(child, /listening (\S+)/), directory };
+}
+
+async function stopProgram(child: ChildProcess, directory: string): Promise<void> {
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  await rm(directory, { recursive: true, force: true });
+}
+
+async function firstMatch(child: ChildProcess, pattern: RegExp): Promise<string> {
+  if (!child.stdout) throw new Error('the program has no output to read');
+  for await (const line of createInterface({ input: child.stdout })) {
+    const found = pattern.exec(line)?.[1];
+    if (found) return found;
+  }
+  throw new Error('the program ended before it listened');
+}
+
+/** CPU seconds that a process has used, and the most memory it ever had resident, in bytes (proc(5)). */
+export async function usageOf(pid: number): Promise<{ cpuSeconds: number; peakBytes: number }> {
+  const [stat, status] = await Promise.all([
+    readFile(`/proc/${pid}/stat`, 'utf8'),
+    readFile(`/proc/${pid}/status`, 'utf8'),
+  ]);
+  // Behind the command in brackets: field 14 is utime, 15 stime, in ticks of 1/100 s.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return {
+    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100,
+    peakBytes: Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024,
+  };
+}
