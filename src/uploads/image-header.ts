@@ -22,13 +22,6 @@ export type Inspection =
   | { state: 'not-image'; reason: 'signature' | 'broken' | 'truncated' };
 
 /**
- * Leading bytes worth holding in memory while undecided: one APP1 segment of the largest length (2 + 65,535), which EXIF
- * with its thumbnail may fill, and as much again for ICC, MPF and the tables before a JPEG's size. Real camera files
- * are decided within 43 KiB, HEIC within 5 KiB. What needs more is read from the staged file.
- */
-export const headerBytes = 128 * 1024;
-
-/**
  * A step is one look at the file. A JPEG segment takes two, so 2,048 skip 64 MiB of full segments; the busiest camera
  * file seen takes 42. What takes more was made to be walked, not seen.
  */
@@ -38,17 +31,15 @@ const maxSteps = 2048;
 const windowBytes = 4096;
 
 /**
- * Looks at one file as it grows. Each look goes on where the last one stopped, so all of them together take at most
- * `maxSteps`, however small the pieces in which a client sends its bytes. `total` is the length of the whole file, null
- * while nobody knows it: a header that reaches beyond it is cut off, and that shows before the last byte is here. Once
- * `total` bytes are there the answer is never `need-more`; a verdict, once given for a `total`, stays.
+ * Looks at one file as it grows on disk. Each look goes on where the last one stopped, so all of them together take at
+ * most `maxSteps`, however small the pieces in which a client sends its bytes.
  */
 export type ImageInspector = {
-  /** `bytes` is the file from its start. */
-  prefix: (bytes: Uint8Array, total: number | null) => Inspection;
   /**
-   * The first `staged` bytes of the file on disk, by small reads wherever the header leads: a TIFF keeps its directory,
-   * and a HEIC may keep its `meta`, behind the pixels. Rejects only when reading does.
+   * Looks at the first `staged` bytes, by small reads wherever the header leads: a TIFF keeps its directory, and a HEIC
+   * may keep its `meta`, behind the pixels. `total` is the length of the whole file, null while nobody knows it: a
+   * header that reaches beyond it is cut off, and that shows before the last byte is here. With `total` bytes staged the
+   * answer is never `need-more`; a verdict, once given for a `total`, stays. Rejects only when reading does.
    */
   file: (handle: Pick<FileHandle, 'read'>, staged: number, total?: number | null) => Promise<Inspection>;
 };
@@ -72,32 +63,23 @@ export function createImageInspector(): ImageInspector {
     return turn.value;
   }
 
-  /** What to say of bytes that are asked for and not there. */
-  function missing({ offset, length }: Ask, total: number | null): Inspection {
-    const needs = offset + length;
-    if (total !== null && needs > total) return { state: 'not-image', reason: 'truncated' };
-    return { state: 'need-more', needs, kind: found.kind };
-  }
-
   return {
-    prefix: (bytes, total) => {
-      const next = feed(bytes, 0);
-      return 'state' in next ? next : missing(next, total);
-    },
     file: async (handle, staged, total = staged) => {
+      let here = staged;
       let next = feed(new Uint8Array(0), 0);
-      while (!('state' in next) && next.offset + next.length <= staged) {
-        const ask: Ask = next;
-        const bytes = await readWindow(
-          handle,
-          ask.offset,
-          Math.min(Math.max(ask.length, windowBytes), staged - ask.offset),
-        );
-        next = feed(bytes, ask.offset);
-        // The file is shorter than it was said to be.
-        if (bytes.length < ask.length) return missing(ask, total === staged ? ask.offset + bytes.length : total);
+      while (!('state' in next) && next.offset + next.length <= here) {
+        const { offset, length } = next;
+        const bytes = await readWindow(handle, offset, Math.min(Math.max(length, windowBytes), here - offset));
+        // A file shorter than it was said to be.
+        if (bytes.length < length) here = offset + bytes.length;
+        next = feed(bytes, offset);
       }
-      return 'state' in next ? next : missing(next, total);
+      if ('state' in next) return next;
+      const needs = next.offset + next.length;
+      // With all of it staged, what is not here does not exist.
+      const end = total !== null && staged >= total ? here : total;
+      if (end !== null && needs > end) return { state: 'not-image', reason: 'truncated' };
+      return { state: 'need-more', needs, kind: found.kind };
     },
   };
 }

@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { samples } from './image-samples.ts';
 
@@ -7,7 +8,17 @@ export type Case = { name: string; bytes: Uint8Array };
 
 type Random = (below: number) => number;
 
-const photos = new URL('../../../shared/photos', import.meta.url).pathname;
+/** A file that is only in memory, for an inspector to read. */
+export function inMemory(bytes: Uint8Array): Pick<FileHandle, 'read'> {
+  const read = async (buffer: Uint8Array, offset: number, length: number, position: number) => {
+    const part = bytes.subarray(position, position + length);
+    buffer.set(part, offset);
+    return { bytesRead: part.length, buffer };
+  };
+  return { read } as Pick<FileHandle, 'read'>;
+}
+
+export const photos = new URL('../../../shared/photos', import.meta.url).pathname;
 
 /** Headers end far before; a whole photo in every case would only make copying slow. */
 const keptOfAPhoto = 300 * 1024;

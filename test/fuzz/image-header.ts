@@ -1,3 +1,6 @@
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { Failure, Message, Task } from './image-worker.ts';
@@ -20,10 +23,15 @@ export type FuzzReport = {
  */
 export async function fuzz({ count, seed, from = 0, cpuMs = 50, hangMs = 5000 }: FuzzOptions): Promise<FuzzReport> {
   const report: FuzzReport = { cases: count, slowestMs: 0, slowest: 'none', verdicts: {}, failures: [] };
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'image-fuzz-'));
   const current = new Int32Array(new SharedArrayBuffer(4));
   for (let next = from; next < from + count; ) {
     current[0] = next;
-    const stopped = await run({ seed, from: next, to: from + count, cpuMs, current }, hangMs, report);
+    const stopped = await run(
+      { seed, from: next, to: from + count, cpuMs, folder: folder.path, current },
+      hangMs,
+      report,
+    );
     if (stopped === null) break;
     const index = Atomics.load(current, 0);
     report.failures.push({ index, name: `--seed ${seed} --from ${index} --count 1`, what: stopped });

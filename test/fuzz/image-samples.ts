@@ -170,12 +170,17 @@ function gridMeta(shape: Shape, { wide = false, primary = true, associated = tru
   );
 }
 
-export function heic(shape: Shape, options: MetaOptions & { late?: boolean; large?: boolean } = {}): Buffer {
+/** `late`: `meta` behind the pixels; `large`: their length in 64 bits; `open`: `meta` without a length, to the end. */
+export function heic(
+  shape: Shape,
+  options: MetaOptions & { late?: boolean; large?: boolean; open?: boolean } = {},
+): Buffer {
   const pixels = Buffer.alloc(300, 0xaa);
   const mdat = options.large
     ? Buffer.concat([be32(1), text('mdat'), integer(8, false, pixels.length + 16), pixels])
     : box('mdat', pixels);
   const meta = gridMeta(shape, options);
+  if (options.open) meta.writeUInt32BE(0);
   return Buffer.concat([ftyp('heic', 'mif1', 'heic'), ...(options.late ? [mdat, meta] : [meta, mdat])]);
 }
 
@@ -243,6 +248,7 @@ export function samples(): Sample[] {
       'heic, grid': heic(shape),
       'heic, wide ids': heic(shape, { wide: true }),
       'heic, meta last': heic(shape, { late: true }),
+      'heic, meta to the end': heic(shape, { late: true, open: true }),
       'heic, meta behind a 64-bit box': heic(shape, { late: true, large: true }),
       'heic, open brand': Buffer.concat([ftyp('mif1', 'mif1', 'heic'), meta]),
     }),
