@@ -54,6 +54,13 @@ export class StagingStore extends FileStore {
     return exchange;
   }
 
+  /** The upload as this request found it. */
+  get #looked(): Image {
+    const { image } = this.#exchange;
+    if (!image) throw new Error('an upload changes only after it was looked at');
+    return image;
+  }
+
   /** The place was claimed before, and the file comes with its first byte. */
   override async create(upload: Upload): Promise<Upload> {
     return upload;
@@ -72,14 +79,18 @@ export class StagingStore extends FileStore {
       id,
       offset: offset ?? 0,
       ...(image.size === null ? {} : { size: image.size }),
-      ...(image.uploadMetadata === null ? {} : { metadata: metadataOf(image.uploadMetadata) }),
       creation_date: image.createdAt.toISOString(),
     });
   }
 
+  /** A size that no image has turns the upload away: it is the size of the client's file, and nothing will change it. */
   override async declareUploadLength(id: string, size: number): Promise<void> {
     const { maxImageBytes, staging, db } = this.#deps;
-    assertSize(size, maxImageBytes);
+    try {
+      assertSize(size, maxImageBytes);
+    } catch (error) {
+      await refuse(this.#deps, this.#looked, error);
+    }
     const change = await moveImage(db, id, ['uploading'], 'uploading', { size });
     if (!change) throw new HoplaError('upload-gone');
     staging.resize(id, size);
@@ -98,12 +109,13 @@ export class StagingStore extends FileStore {
    * Takes a request body from `offset` on and resolves to the new offset. When that is the whole image, it is durably
    * received by then.
    */
-  async receive(body: IncomingMessage, offset: number, limit: number, signal: AbortSignal): Promise<number> {
+  async receive(body: IncomingMessage, offset: number, signal: AbortSignal): Promise<number> {
     const exchange = this.#exchange;
-    const { image } = exchange;
-    if (!image) throw new Error('an upload receives bytes only after it was looked at');
+    const image = this.#looked;
     if (image.status !== 'uploading') return offset;
-    const { staging, intake, reportProgress } = this.#deps;
+    const { staging, intake, reportProgress, maxImageBytes } = this.#deps;
+    const limit = (image.size ?? maxImageBytes) - offset;
+    if (Number(body.headers['content-length'] ?? 0) > limit) return this.#refuseExcess(image);
     let reached = offset;
     const handle = await staging.open(image.id);
     try {
@@ -131,12 +143,26 @@ export class StagingStore extends FileStore {
             .catch((error) => refuse(this.#deps, image, error));
         },
       });
+      if (end === 'too-long') {
+        // As if none of it had been taken: what is here would otherwise pass for the whole image.
+        await handle.truncate(offset);
+        staging.wrote(image.id, offset - reached);
+        intake.forget(image.id);
+        return await this.#refuseExcess(image);
+      }
       if (reached === image.size) await finishUpload(this.#deps, image, handle, reached);
       assertEnd(end);
       return reached;
     } finally {
       await handle.close();
     }
+  }
+
+  /** More bytes came than the upload has; where its length was open, the image is larger than any may be. */
+  async #refuseExcess(image: Image): Promise<never> {
+    if (image.size !== null) throw new HoplaError('length-exceeded', `The upload has ${image.size} bytes.`);
+    const { maxImageBytes } = this.#deps;
+    return refuse(this.#deps, image, new HoplaError('image-too-large', `An image has at most ${maxImageBytes} bytes.`));
   }
 
   async #finish(image: Image, size: number): Promise<void> {
@@ -159,17 +185,9 @@ export class StagingStore extends FileStore {
   }
 }
 
-function assertEnd(end: AppendEnd): void {
-  if (end === 'too-long') throw new HoplaError('length-exceeded');
+function assertEnd(end: Exclude<AppendEnd, 'too-long'>): void {
   if (end === 'aborted')
     throw new HoplaError('upload-locked', 'Another request took over this upload.', { retryAfterMs: 1000 });
   // Nobody hears this one: the client is gone.
   if (end === 'cut') throw new HoplaError('upload-unavailable', 'The connection ended before the body did.');
-}
-
-function metadataOf(header: string): Record<string, string | null> {
-  const pairs = header.split(',').map((pair) => pair.trim().split(' '));
-  return Object.fromEntries(
-    pairs.map(([key = '', value]) => [key, value === undefined ? null : Buffer.from(value, 'base64').toString('utf8')]),
-  );
 }

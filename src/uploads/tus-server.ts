@@ -4,6 +4,7 @@ import { type Locker, Server } from '@tus/server';
 import type { CancellationContext, Upload } from '@tus/utils';
 import { HoplaError } from '../errors.ts';
 import { type Created, createUpload, parseCreation } from './creation.ts';
+import { refuse } from './finish.ts';
 import { type Exchange, StagingStore, type StoreDeps } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
 
@@ -39,7 +40,8 @@ export function createTusServer(deps: TusServerDeps): TusServer {
     datastore: store,
     locker: deps.locker,
     lockDrainTimeout: LOCK_DRAIN_MS,
-    maxSize: deps.maxImageBytes,
+    // For OPTIONS to tell. Of an upload the store looks at the size itself: one that is too large ends it.
+    maxSize: (_request, imageId) => (imageId === null ? deps.maxImageBytes : 0),
     disableTerminationForFinishedUploads: false,
     namingFunction: () => current().imageId ?? '',
     getFileIdFromRequest: () => current().imageId ?? undefined,
@@ -59,8 +61,11 @@ export function createTusServer(deps: TusServerDeps): TusServer {
     if (exchange.failure !== undefined) throw toUploadError(exchange.failure, exchange.offset);
     if (response.status >= 400)
       throw toUploadError({ status_code: response.status, body: await response.text() }, exchange.offset);
-    const { image, offset } = exchange;
-    return { response, finished: image !== undefined && (image.status !== 'uploading' || image.size === offset) };
+    const { image } = exchange;
+    // "If an upload contains additional metadata, responses to HEAD requests MUST include the Upload-Metadata header and
+    // its value as specified by the Client during the creation."
+    if (method === 'HEAD' && image?.uploadMetadata) response.headers.set('Upload-Metadata', image.uploadMetadata);
+    return { response, finished: response.headers.get('Upload-Offset') === `${image?.size}` };
   };
 }
 
@@ -87,8 +92,8 @@ function uploadUrl({ baseUrl, ticketId }: Exchange, imageId: string): string {
 }
 
 function receiveDirectly(server: Server, store: StagingStore, current: () => Exchange): void {
-  const receive = (body: unknown, upload: Upload, limit: number, context: CancellationContext) =>
-    store.receive(body as IncomingMessage, upload.offset, limit, context.signal);
+  const receive = (body: unknown, upload: Upload, _limit: number, context: CancellationContext) =>
+    store.receive(body as IncomingMessage, upload.offset, context.signal);
   Object.assign(server.handlers.PATCH, { writeToStore: receive });
   Object.assign(server.handlers.POST, {
     writeToStore: async (...args: Parameters<typeof receive>) => {
@@ -124,8 +129,11 @@ function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () =>
     );
     exchange.image = image;
     exchange.imageId = image.id;
-    if (kind === 'new') await deps.reach('place.claimed');
-    if (kind === 'new') return create(request, context, headers);
+    if (kind === 'new') {
+      await deps.reach('place.claimed');
+      // Who gets no address can never finish: the place goes back.
+      return create(request, context, headers).catch((error) => refuse(deps, image, toUploadError(error, 0)));
+    }
     headers.set('Location', uploadUrl(exchange, image.id));
     headers.set('Upload-Offset', `${await knownOffset(deps, image)}`);
     return new Response(null, { status: 201, headers });
