@@ -33,20 +33,30 @@ export async function claimPlace(db: Database, request: PlaceRequest): Promise<P
   for (let attempt = 1; attempt <= TRIES; attempt++) {
     const change = await tryClaim(db, request);
     if (change) return { kind: 'claimed', change };
-    if (request.slot !== null) {
-      const image = await Image.query(db)
-        .findOne({ ticket_id: request.ticketId, slot: request.slot })
-        .whereIn('status', liveStatuses);
-      if (image) return { kind: 'existing', image: sameSize(image, request) };
-    }
-    const ticket = await Ticket.query(db).findById(request.ticketId);
-    if (!ticket) throw new HoplaError('ticket-not-found');
-    if (ticket.expired || ticket.expiresAt.getTime() <= Date.now()) throw new HoplaError('ticket-expired');
-    if (ticket.claimed >= ticket.expected) {
-      throw new HoplaError('ticket-full', `This ticket takes ${ticket.expected} images, and every place is taken.`);
-    }
+    const image = await findPlaceTaken(db, request);
+    if (image) return { kind: 'existing', image };
   }
   throw new HoplaError('upload-locked', 'This slot changes hands too quickly; try again.', { retryAfterMs: 1000 });
+}
+
+/**
+ * Why there is no place: the live upload that has the slot, or the reason as an error. Null when there is none (any
+ * more). Throws what `claimPlace` throws.
+ */
+export async function findPlaceTaken(db: Database, request: PlaceRequest): Promise<Image | null> {
+  if (request.slot !== null) {
+    const image = await Image.query(db)
+      .findOne({ ticket_id: request.ticketId, slot: request.slot })
+      .whereIn('status', liveStatuses);
+    if (image) return sameSize(image, request);
+  }
+  const ticket = await Ticket.query(db).findById(request.ticketId);
+  if (!ticket) throw new HoplaError('ticket-not-found');
+  if (ticket.expired || ticket.expiresAt.getTime() <= Date.now()) throw new HoplaError('ticket-expired');
+  if (ticket.claimed >= ticket.expected) {
+    throw new HoplaError('ticket-full', `This ticket takes ${ticket.expected} images, and every place is taken.`);
+  }
+  return null;
 }
 
 function sameSize(image: Image, request: PlaceRequest): Image {

@@ -4,7 +4,7 @@ import { Metadata } from '@tus/utils';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
-import { claimPlace } from '../tickets/claim.ts';
+import { claimPlace, findPlaceTaken, type PlaceRequest } from '../tickets/claim.ts';
 import type { Staging } from './staging.ts';
 
 /** What the headers of a tus creation request say. */
@@ -22,7 +22,7 @@ const FILENAME_CHARS = 255;
 
 /** Reads the headers of a creation request. Throws 4xx for what they must not say. */
 export function parseCreation(headers: IncomingHttpHeaders, maxBytes: number): Creation {
-  const metadata = single(headers['upload-metadata']);
+  const metadata = single(headers['upload-metadata'])?.trim() || null;
   const { slot, filename, sha256 } = parseMetadata(metadata);
   return {
     size: parseLength(headers, maxBytes),
@@ -55,7 +55,7 @@ export function assertSize(size: number, maxBytes: number): number {
 }
 
 function parseMetadata(header: string | null): Record<string, string | null> {
-  if (header === null || header.trim() === '') return {};
+  if (header === null) return {};
   if (header.length > METADATA_CHARS)
     throw new HoplaError('headers-too-large', `Upload-Metadata has at most ${METADATA_CHARS} characters.`);
   try {
@@ -71,7 +71,7 @@ function parseMetadata(header: string | null): Record<string, string | null> {
 
 function parseSlot(slot: string | null | undefined): string | null {
   if (!slot) return null;
-  if (slot.length > SLOT_CHARS) throw invalid('slot', `must have at most ${SLOT_CHARS} characters`);
+  if ([...slot].length > SLOT_CHARS) throw invalid('slot', `must have at most ${SLOT_CHARS} characters`);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
   if (/[\x00-\x1f\x7f]/.test(slot)) throw invalid('slot', 'must have no control characters');
   return slot;
@@ -109,25 +109,33 @@ export type Created = { kind: 'new' | 'existing'; image: Image };
  * Sets staging room aside and claims a place of the ticket. Throws `staging-full`, and what `claimPlace` throws.
  */
 export async function createUpload(deps: CreationDeps, ticketId: string, creation: Creation): Promise<Created> {
-  const imageId = randomUUIDv7();
-  // A length that is not known yet may turn out to be the largest.
-  await deps.staging.reserve(imageId, creation.size ?? deps.maxImageBytes);
+  const { db, staging, maxImageBytes } = deps;
+  const request: PlaceRequest = {
+    ticketId,
+    imageId: randomUUIDv7(),
+    slot: creation.slot,
+    size: creation.size,
+    filename: creation.filename,
+    uploadMetadata: creation.metadata,
+    expectedSha256: creation.sha256,
+    staging: staging.id,
+  };
+  try {
+    // A length that is not known yet may turn out to be the largest.
+    await staging.reserve(request.imageId, creation.size ?? maxImageBytes);
+  } catch (error) {
+    // Who has the place already needs no room, and may be the very one who fills it; who gets none need not wait for it.
+    const image = await findPlaceTaken(db, request);
+    if (image) return { kind: 'existing', image };
+    throw error;
+  }
   let created: Created | undefined;
   try {
-    const place = await claimPlace(deps.db, {
-      ticketId,
-      imageId,
-      slot: creation.slot,
-      size: creation.size,
-      filename: creation.filename,
-      uploadMetadata: creation.metadata,
-      expectedSha256: creation.sha256,
-      staging: deps.staging.id,
-    });
+    const place = await claimPlace(db, request);
     created =
       place.kind === 'claimed' ? { kind: 'new', image: place.change.image } : { kind: 'existing', image: place.image };
     return created;
   } finally {
-    if (created?.kind !== 'new') deps.staging.release(imageId);
+    if (created?.kind !== 'new') staging.release(request.imageId);
   }
 }
