@@ -42,7 +42,7 @@ const bad: Record<string, [value: string, says: string][]> = {
   ],
   CLOUDINARY_URL: [
     ['https://key:hunter2@cloud', 'cloudinary://'],
-    ['cloudinary://key:hunter2@', 'cloud_name'],
+    ['cloudinary://hunter2', 'api_key'],
   ],
   CLOUDINARY_FOLDER: [['a b', 'letters']],
   STAGING_BUDGET_BYTES: [
