@@ -1,4 +1,5 @@
-import { createInterface } from 'node:readline/promises';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { plain } from './plain-text.ts';
 
@@ -28,7 +29,7 @@ export async function confirm(terminal: Terminal, yes: boolean, question: string
   if (yes) return;
   if (!terminal.stdin.isTTY)
     throw new UsageError('This needs a yes, and nobody can be asked here; add --yes if you mean it.');
-  const answer = await ask(terminal, `${plain(question)} [y/N] `, terminal.stderr);
+  const answer = await ask(terminal, `${plain(question)} [y/N] `);
   if (!/^\s*y(es)?\s*$/i.test(answer)) throw new Declined('Nothing was changed.');
 }
 
@@ -51,29 +52,23 @@ export async function readPassword(
 /** Asks for a new password twice, showing nothing. */
 export async function askPassword(terminal: Terminal): Promise<string> {
   if (!terminal.stdin.isTTY) throw new UsageError('Give the password with --password-stdin (or --password).');
-  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const askHidden = async (question: string) => {
-    terminal.stderr.write(question);
-    const answer = await ask(terminal, '', nowhere);
-    terminal.stderr.write('\n');
-    return answer;
-  };
-  const password = await askHidden('New password: ');
-  if ((await askHidden('The same again: ')) === password) return password;
+  const password = await ask(terminal, 'New password: ', 'hidden');
+  if (password === '') throw new Declined('Nothing was changed.');
+  if ((await ask(terminal, 'The same again: ', 'hidden')) === password) return password;
   throw new Declined('The two differ; nothing was changed.');
 }
 
-async function ask(terminal: Terminal, question: string, output: NodeJS.WritableStream): Promise<string> {
-  const lines = createInterface({ input: terminal.stdin, output, terminal: true });
-  const closed = Promise.withResolvers<string>();
-  // Ctrl-C and Ctrl-D are no answer, which is a no.
-  lines.once('close', () => closed.resolve(''));
+/** One line. Hidden, readline takes over the terminal's echo and shows it to nobody; else the terminal does as always. */
+async function ask(terminal: Terminal, question: string, echo: 'shown' | 'hidden' = 'shown'): Promise<string> {
+  terminal.stderr.write(question);
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const lines = createInterface({ input: terminal.stdin, output: nowhere, terminal: echo === 'hidden' });
+  // Ctrl-C and Ctrl-D are no answer.
+  const closed = once(lines, 'close').then(() => '');
   try {
-    return await Promise.race([lines.question(question), closed.promise]);
-  } catch (error) {
-    if (error instanceof Error && error.name === 'AbortError') return '';
-    throw error;
+    return await Promise.race([once(lines, 'line').then(([line]) => String(line)), closed]);
   } finally {
     lines.close();
+    if (echo === 'hidden') terminal.stderr.write('\n');
   }
 }

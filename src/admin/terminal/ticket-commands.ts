@@ -107,20 +107,21 @@ function addList(tickets: Command, run: Run): void {
 
 type UpdateOptions = CommonOptions & {
   description?: string;
-  metadata?: unknown;
+  metadata?: string;
   images?: number;
   expiresAt?: Date;
   expiresIn?: number;
 };
 
-const Json = z.string().transform((text, context): unknown => {
+/** Stays text here: commander takes an option that is null for one without a value. */
+const Json = z.string().refine((text) => {
   try {
-    return JSON.parse(text);
+    JSON.parse(text);
+    return true;
   } catch {
-    context.addIssue({ code: 'custom', message: 'must be JSON, such as \'{"album": 7}\' or null' });
-    return z.NEVER;
+    return false;
   }
-});
+}, 'must be JSON, such as \'{"album": 7}\' or null');
 const Time = z.iso
   .datetime({ offset: true, error: 'must be an RFC 3339 time, such as 2026-11-23T18:00:00Z' })
   .transform((text) => new Date(text));
@@ -151,7 +152,7 @@ function changesOf({ description, metadata, images, expiresAt, expiresIn }: Upda
   const expiry = expiresIn === undefined ? expiresAt : new Date(Date.now() + expiresIn * 1000);
   const changes: TicketChanges = {
     ...(description === undefined ? {} : { description: description || null }),
-    ...(metadata === undefined ? {} : { metadata }),
+    ...(metadata === undefined ? {} : { metadata: JSON.parse(metadata) as unknown }),
     ...(images === undefined ? {} : { images }),
     ...(expiry === undefined ? {} : { expiresAt: expiry }),
   };

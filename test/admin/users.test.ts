@@ -1,0 +1,134 @@
+import { expect } from 'chai';
+import { findCaller, issueToken } from '../../src/identity/tokens.ts';
+import { checkCredentials } from '../../src/identity/users.ts';
+import { type Desk, openDesk } from './desk.ts';
+
+describe('hopla admin users', () => {
+  let desk: Desk;
+  before(async () => {
+    desk = await openDesk();
+  });
+  after(() => desk.close());
+
+  it('adds a user who can log in with the password given', async () => {
+    const created = await desk.admin(['users', 'create', 'anna', '--password', 'long enough', '--admin', '--json']);
+    expect(created.json).to.deep.include({ username: 'anna', isAdmin: true, hasPassword: true, disabledAt: null });
+    expect(created.json).to.have.all.keys(
+      ...['id', 'username', 'isAdmin', 'hasPassword', 'createdAt', 'updatedAt', 'disabledAt'],
+    );
+    expect(created.stdout + created.stderr).not.to.include('long enough');
+    expect(await checkCredentials(desk.db, 'anna', 'long enough')).to.have.property('id', created.json.id);
+  });
+
+  it('reads a password from standard input, without the line break at its end', async () => {
+    await desk.admin(['users', 'create', 'ben', '--password-stdin'], { input: ['päss ', 'wörd\n'] });
+    expect(await checkCredentials(desk.db, 'ben', 'päss wörd')).not.to.equal(null);
+    expect(await checkCredentials(desk.db, 'ben', 'päss wörd\n')).to.equal(null);
+  });
+
+  it('adds a user without a password, who cannot log in, and says how to go on', async () => {
+    const { stdout, code } = await desk.admin(['users', 'create', 'carl']);
+    expect(code).to.equal(0);
+    expect(stdout).to.equal('created user carl; give it a token with `tokens issue --user carl`\n');
+    expect(await checkCredentials(desk.db, 'carl', '')).to.equal(null);
+  });
+
+  it('refuses a name that is taken, whatever its case, or impossible, and an empty password', async () => {
+    await desk.admin(['users', 'create', 'dora']);
+    const refused = [['DORA'], ['with space'], ['x'.repeat(101)], ['esc\x1b[2J'], ['erik', '--password', '']];
+    for (const args of refused) {
+      const { code, stdout, stderr } = await desk.admin(['users', 'create', ...args]);
+      expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
+      expect(stderr).to.match(/^error: invalid-request: .+\n$/);
+    }
+    expect(await desk.db('users').whereIn('username', ['DORA', 'erik'])).to.deep.equal([]);
+  });
+
+  it('lists users by name, page by page', async () => {
+    const fresh = await openDesk();
+    try {
+      for (const name of ['b', 'C', 'a', 'd', 'e']) await fresh.admin(['users', 'create', name]);
+      const names: string[] = [];
+      let cursor: string | null = null;
+      do {
+        const { json } = await fresh.admin([
+          'users',
+          'list',
+          '--json',
+          '--limit',
+          '2',
+          ...(cursor ? ['--cursor', cursor] : []),
+        ]);
+        names.push(json.items.map(({ username }: { username: string }) => username).join(' '));
+        cursor = json.nextCursor;
+      } while (cursor);
+      expect(names).to.deep.equal(['a b', 'C d', 'e']);
+
+      const { stdout } = await fresh.admin(['users', 'list', '--limit', '1']);
+      const [head, row, , more] = stdout.split('\n');
+      expect(head).to.match(/^NAME +STATE +ADMIN +PASSWORD +CREATED \(UTC\) +ID$/);
+      expect(row).to.match(/^a +enabled +no +no +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +[0-9a-f-]{36}$/);
+      expect(more).to.equal('more: --cursor a');
+    } finally {
+      await fresh.close();
+    }
+  });
+
+  it('disables a user and all its tokens after a yes, and enables them again', async () => {
+    const { json: user } = await desk.admin(['users', 'create', 'fay', '--json']);
+    const { token } = await issueToken(desk.db, { userId: user.id });
+
+    const declined = await desk.admin(['users', 'disable', 'fay'], { columns: 80, input: ['n\n'] });
+    expect(declined).to.deep.include({ code: 1, stdout: '' });
+    expect(declined.stderr)
+      .to.match(/Disable fay\? .*\[y\/N\]/)
+      .and.include('Nothing was changed.');
+    expect(await findCaller(desk.db, token)).not.to.equal(null);
+
+    const disabled = await desk.admin(['users', 'disable', 'fay', '--json'], { columns: 80, input: ['y\n'] });
+    expect(disabled.json).to.deep.include({ username: 'fay', changed: true });
+    expect(disabled.json.disabledAt).to.be.a('string');
+    expect(await findCaller(desk.db, token)).to.equal(null);
+
+    const again = await desk.admin(['users', 'disable', 'FAY', '--yes']);
+    expect(again).to.deep.include({ code: 0, stdout: 'fay was already disabled\n' });
+    expect((await desk.row('users', user.id)).disabled_at.toISOString()).to.equal(disabled.json.disabledAt);
+
+    expect((await desk.admin(['users', 'enable', 'fay'])).stdout).to.equal('fay is now enabled\n');
+    expect(await findCaller(desk.db, token)).not.to.equal(null);
+  });
+
+  it('sets a password that is typed twice and never shown', async () => {
+    await desk.admin(['users', 'create', 'gus', '--password', 'the old one']);
+    const differing = await desk.admin(['users', 'password', 'gus'], { columns: 80, input: ['one\n', 'other\n'] });
+    expect(differing.code).to.equal(1);
+    expect(await checkCredentials(desk.db, 'gus', 'the old one')).not.to.equal(null);
+
+    const set = await desk.admin(['users', 'password', 'gus'], { columns: 80, input: ['the new\n', 'the new\n'] });
+    expect(set).to.deep.include({ code: 0, stdout: 'gus has a new password\n' });
+    expect(set.stderr).to.equal('New password: \nThe same again: \n');
+    expect(await checkCredentials(desk.db, 'gus', 'the new')).not.to.equal(null);
+    expect(await checkCredentials(desk.db, 'gus', 'the old one')).to.equal(null);
+  });
+
+  it('needs a password from somewhere, and from one place', async () => {
+    await desk.admin(['users', 'create', 'hal']);
+    for (const args of [[], ['--password', 'x', '--password-stdin']]) {
+      const { code, stderr } = await desk.admin(['users', 'password', 'hal', ...args]);
+      expect(code).to.equal(2);
+      expect(stderr).to.match(/^error: Give .*--password-stdin.*\n$/);
+    }
+  });
+
+  it('knows nobody of an unknown name', async () => {
+    for (const args of [
+      ['disable', 'nobody', '--yes'],
+      ['enable', 'nobody'],
+      ['password', 'nobody', '--password', 'x'],
+    ]) {
+      const { code, stderr } = await desk.admin(['users', ...args]);
+      expect(code).to.equal(1);
+      expect(stderr).to.equal('error: not-found: There is no user nobody; `users list` shows all.\n');
+    }
+  });
+});
