@@ -6,18 +6,21 @@ import { ticketStatuses } from '../database/states.ts';
 import { isId } from './access.ts';
 
 const DAY_MS = 86_400_000;
-const Timestamp = z.iso.datetime({ offset: true, error: 'must be an RFC 3339 time or a date YYYY-MM-DD' });
+const NO_MOMENT = 'must be an RFC 3339 time or a date YYYY-MM-DD';
+const Timestamp = z.iso.datetime({ offset: true });
 const Day = z.iso.date();
 
 /** A moment, or a whole day in UTC, as the milliseconds [from, to] that it covers. */
 const Moment = z.union(
   [
     Day.transform((day) => ({ from: Date.parse(day), to: Date.parse(day) + DAY_MS - 1 })),
-    Timestamp.transform((time) => ({ from: Date.parse(time), to: Date.parse(time) })),
+    Timestamp.transform((time) => {
+      const ms = Date.parse(time);
+      // Tickets are dated to the millisecond: a moment after one is not that one.
+      return { from: /\.\d{3}\d*[1-9]/.test(time) ? ms + 1 : ms, to: ms };
+    }),
   ],
-  {
-    error: 'must be an RFC 3339 time or a date YYYY-MM-DD',
-  },
+  { error: NO_MOMENT },
 );
 
 type Position = { createdAt: Date; id: string };
@@ -68,9 +71,10 @@ function pageOf(db: Database, userId: string, query: TicketQuery): PromiseLike<T
   if (!query.status) return newestOf(db, userId, query).limit(wanted);
   // One index walk per status, each of at most a page, merged: a filter of several statuses never sorts a large set.
   // One statement, so that a ticket that changes its status meanwhile is seen in one of them.
-  const walks = [...new Set(query.status)].map((status) => newestOf(db, userId, query).where({ status }).limit(wanted));
-  const merged = Ticket.query(db).unionAll(walks, true).as('tickets');
-  return newestFirst(Ticket.query(db).from(merged)).limit(wanted);
+  const walks = [...new Set(query.status)].map((status) =>
+    newestOf(db, userId, query).where({ status }).limit(wanted).toKnexQuery(),
+  );
+  return newestFirst(Ticket.query(db).from(db.unionAll(walks, true).as('tickets'))).limit(wanted);
 }
 
 function newestOf(db: Database, userId: string, query: TicketQuery) {
