@@ -65,9 +65,18 @@ export function ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf 
     ctx.set('Cache-Control', 'private, no-cache');
     // Of the text itself and not of the version: the offset of a running upload moves without one.
     ctx.etag = createHash('sha256').update(detail).digest('base64url').slice(0, 27);
-    if (ctx.fresh) ctx.status = 304;
+    if (matchesTag(ctx.get('If-None-Match'), ctx.response.get('ETag'))) ctx.status = 304;
     else ctx.body = detail;
   });
 
   return router;
+}
+
+/**
+ * RFC 9110 section 13.1.2. Not Koa's `fresh`: that says no to a request with `Cache-Control: no-cache`, which is for
+ * caches, and which every fetch() sends that has an If-None-Match.
+ */
+function matchesTag(ifNoneMatch: string, tag: string): boolean {
+  const tags = ifNoneMatch.split(',').map((item) => item.trim().replace(/^W\//, ''));
+  return tags.includes('*') || tags.includes(tag);
 }
