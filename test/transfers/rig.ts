@@ -17,7 +17,7 @@ export function createLogBook(): LogBook {
 }
 
 /** An upload that has its place, and so its image id, but no byte yet. */
-export type Begun = { imageId: string; ticket: Json; send(): Promise<void> };
+export type Begun = { imageId: string; uploadUrl: string; ticket: Json; send(): Promise<void> };
 
 /** Creates an upload by hand, so that faults can be set for its id, for an unmodified tus-js-client to fill. */
 export async function beginUpload(api: Api, ticket: Json, bytes: Buffer): Promise<Begun> {
@@ -27,6 +27,7 @@ export async function beginUpload(api: Api, ticket: Json, bytes: Buffer): Promis
   const uploadUrl = answer.get('Location') ?? '';
   return {
     ticket,
+    uploadUrl,
     imageId: uploadUrl.split('/').at(-1) ?? '',
     send: () =>
       new Promise((onSuccess, onError) => {
