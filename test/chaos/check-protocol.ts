@@ -1,0 +1,32 @@
+import type { Evidence } from './evidence.ts';
+import { type Finding, finding } from './finding.ts';
+
+/** After these a stock client forgets the upload and begins another from its first byte. */
+const startsOver = (status: number) => [401, 403, 404, 410, 429].includes(status) || status >= 500;
+
+/** What was promised about the answers to clients. */
+export function checkProtocol({ journal }: Evidence): Finding[] {
+  const responses = journal.filter((entry) => entry.kind === 'response');
+  const heads = responses.filter(({ method }) => method === 'HEAD');
+  const failures = heads.filter(({ status }) => status >= 500);
+  const restarts = heads.filter(({ status }) => status < 500 && startsOver(status));
+
+  const furthest = new Map<string, number>();
+  const backwards: string[] = [];
+  let offsets = 0;
+  for (const { at, photo, method, upload, status, offset } of responses) {
+    if (upload === null || offset === null || (status !== 409 && status >= 300)) continue;
+    offsets += 1;
+    const before = furthest.get(upload) ?? 0;
+    if (offset < before)
+      backwards.push(`upload ${upload} of ${photo}: ${method} ${status} said ${offset} after ${before}, at ${at} ms`);
+    furthest.set(upload, Math.max(before, offset));
+  }
+  const describe = ({ at, photo, upload, status }: (typeof heads)[number]) =>
+    `upload ${upload} of ${photo}: HEAD ${status} at ${at} ms`;
+  return [
+    finding('offsets that went backwards', `${offsets} offsets in answers`, backwards),
+    finding('5xx on HEAD', `${heads.length} answers to HEAD`, failures.map(describe)),
+    finding('HEAD answers that make clients start over', `${heads.length} answers to HEAD`, restarts.map(describe)),
+  ];
+}

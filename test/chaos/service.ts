@@ -1,0 +1,109 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Journal } from './journal.ts';
+
+export type ServiceOptions = {
+  index: number;
+  /** Arguments of node. */
+  program: string[];
+  env: Record<string, string>;
+  /** What the process prints once it takes requests. */
+  readyText: string;
+  logFile: string;
+  journal: Journal;
+};
+
+/** A process that is started again whenever it ends, as systemd would. */
+export type Service = {
+  readonly index: number;
+  /** Undefined while there is none. */
+  readonly pid: number | undefined;
+  signal(signal: NodeJS.Signals): void;
+  /** Resolves once a process takes requests. */
+  untilReady(withinMs: number): Promise<boolean>;
+  /** Resolves once the present process has ended. */
+  untilEnded(withinMs: number): Promise<boolean>;
+  /** While held, an ended process stays ended. */
+  hold(held: boolean): void;
+  /** Ends it for good: SIGTERM, and SIGKILL after a while. */
+  close(): Promise<void>;
+};
+
+/** RestartSec= of systemd is 100 ms. */
+const RESTART_MS = 100;
+const STOP_MS = 15_000;
+
+export function startService(options: ServiceOptions): Service {
+  const { index, program, env, readyText, logFile, journal } = options;
+  let child: ChildProcess | undefined;
+  let ready = false;
+  let held = false;
+  let closing = false;
+
+  const begin = () => {
+    ready = false;
+    const started = spawn(process.execPath, program, {
+      env: { PATH: process.env.PATH ?? '', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // Ctrl-C is for us; the processes end when we say so.
+      detached: true,
+    });
+    const { pid = 0 } = started;
+    child = started;
+    journal.write({ kind: 'process', index, event: 'spawned', pid });
+    const hear = (chunk: Buffer) => {
+      appendFileSync(logFile, chunk);
+      if (ready || child !== started || !chunk.includes(readyText)) return;
+      ready = true;
+      journal.write({ kind: 'process', index, event: 'ready', pid });
+    };
+    started.stdout.on('data', hear);
+    started.stderr.on('data', hear);
+    started.once('exit', (code, signal) => {
+      ready = false;
+      child = undefined;
+      journal.write({ kind: 'process', index, event: 'exited', pid, how: signal ?? `code ${code}` });
+      void again();
+    });
+  };
+  const again = async () => {
+    await delay(RESTART_MS);
+    while (held && !closing) await delay(10);
+    if (!closing && !child) begin();
+  };
+  const until = async (condition: () => boolean, withinMs: number) => {
+    for (const deadline = performance.now() + withinMs; !condition(); await delay(10))
+      if (performance.now() > deadline) return false;
+    return true;
+  };
+
+  begin();
+  return {
+    index,
+    get pid() {
+      return child?.pid;
+    },
+    signal: (signal) => void child?.kill(signal),
+    untilReady: (withinMs) => until(() => ready, withinMs),
+    untilEnded(withinMs) {
+      const present = child;
+      return until(() => child !== present || !present, withinMs);
+    },
+    hold(value) {
+      held = value;
+    },
+    async close() {
+      closing = true;
+      const last = child;
+      if (!last) return;
+      const ended = once(last, 'exit');
+      last.kill('SIGCONT');
+      last.kill('SIGTERM');
+      const late = setTimeout(() => last.kill('SIGKILL'), STOP_MS);
+      await ended;
+      clearTimeout(late);
+    },
+  };
+}
