@@ -4,8 +4,8 @@ import type { Ask, Steps } from './image-steps.ts';
 
 // Why not a library. None can be asked "what do you need before you know", which is what a file that arrives in pieces
 // takes, and none reads a late directory from disk. Measured on the corpus of test/fuzz: image-size 2.1 is quadratic in
-// the number of boxes (512 KiB of crafted HEIC: 6 s of CPU), takes a grid's tile for the image where properties are
-// shared, and finds BMP and TGA in noise; probe-image-size 7.5 knows no size of an iPhone's HEIC; file-type 22 knows no
+// the number of boxes (512 KiB of crafted HEIC: 6 s of CPU), takes the largest item of a HEIC for its primary one, and
+// finds BMP and TGA in noise; probe-image-size 7.5 knows no size of an iPhone's HEIC; file-type 22 knows no
 // sizes, and its verdict on a prefix cannot be told from its verdict on the file.
 
 /** `width` and `height` are the stored pixels, before EXIF rotation; null where the format lets a file leave them out. */

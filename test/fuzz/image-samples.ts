@@ -227,6 +227,7 @@ export function samples(): Sample[] {
     ),
     ...make('webp', 'image/webp', {
       'webp, lossy': webpLossy(shape),
+      'webp, lossy and scaled': webpLossy({ width: 0x4000 | shape.width, height: 0x8000 | shape.height }),
       'webp, lossless': webpLossless(shape),
       'webp, extended': webpExtended(shape),
     }),

@@ -15,6 +15,8 @@ export type Message =
 // As many as steps, and the stray bytes of a JPEG by windows of 4 KiB.
 const maxReads = 2048 + 64;
 const maxReadBytes = 64 * 1024;
+// More pieces than that only make the run longer.
+const maxLooks = 1000;
 
 /** Judges the cases of the task. Runs in a worker thread, because only a thread can be stopped in an endless loop. */
 async function judgeAll(
@@ -73,7 +75,7 @@ async function judge({ bytes }: Case, handle: FileHandle): Promise<Inspection | 
   return (await growing(bytes, whole)) ?? whole;
 }
 
-/** Looks as an upload does, each time with as many bytes as the last answer needs, while the length is unknown. */
+/** Looks as an upload does, each time with little more than the last answer needs, while the length is unknown. */
 async function growing(bytes: Uint8Array, whole: Inspection): Promise<string | undefined> {
   const inspector = createImageInspector();
   for (let length = 0; ; ) {
@@ -84,7 +86,7 @@ async function growing(bytes: Uint8Array, whole: Inspection): Promise<string | u
     if (verdict.needs > bytes.length) {
       return whole.state === 'not-image' && whole.reason === 'truncated' ? undefined : 'undecided at the end';
     }
-    length = verdict.needs;
+    length = Math.min(bytes.length, Math.max(verdict.needs, length + Math.floor(bytes.length / maxLooks)));
   }
 }
 
