@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { imageCommands } from './terminal/image-commands.ts';
 import type { Terminal } from './terminal/question.ts';
-import { type AdminContext, createRun, refuseWithUsageCode } from './terminal/run.ts';
+import { type AdminContext, createRun, speakTo } from './terminal/run.ts';
 import { ticketCommands } from './terminal/ticket-commands.ts';
 import { tokenCommands } from './terminal/token-commands.ts';
 import { userCommands } from './terminal/user-commands.ts';
@@ -12,7 +12,7 @@ import { userCommands } from './terminal/user-commands.ts';
  */
 export function adminCommand(open: () => AdminContext | Promise<AdminContext>, terminal: Terminal = process): Command {
   const run = createRun(open, terminal);
-  const admin = refuseWithUsageCode(new Command('admin'))
+  const admin = speakTo(terminal, new Command('admin'))
     .description('look after users, tokens, tickets and images')
     .addHelpText(
       'after',

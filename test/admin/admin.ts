@@ -37,9 +37,19 @@ export function createAdmin(config: Config): Admin {
     if (sits) stderr.on('data', (piece) => /[:\]] $/.test(String(piece)) && setImmediate(type));
     else stdin.end(input.join(''));
     const said = Promise.all([text(stdout), text(stderr)]);
-    const terminal = { stdin, stdout, stderr, exitCode: 0 };
+    const exit = new Error('the command ended the process');
+    const terminal = {
+      ...{ stdin, stdout, stderr, exitCode: 0 },
+      exit(code: number): never {
+        terminal.exitCode = code;
+        throw exit;
+      },
+    };
     const command = adminCommand(() => openAdminEnvironment({ ...config, LOG_LEVEL: 'silent' }), terminal);
-    await new Command('hopla').addCommand(command).parseAsync(['admin', ...args], { from: 'user' });
+    const program = new Command('hopla').addCommand(command);
+    await program.parseAsync(['admin', ...args], { from: 'user' }).catch((error) => {
+      if (error !== exit) throw error;
+    });
     stdout.end();
     stderr.end();
     return ended(terminal.exitCode, ...(await said));

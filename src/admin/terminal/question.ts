@@ -9,6 +9,7 @@ export type Terminal = {
   readonly stdout: NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
   readonly stderr: NodeJS.WritableStream;
   exitCode?: number | string | null | undefined;
+  exit(code: number): never;
 };
 
 /** A command that was not understood or may not run like this: nothing was done. Ends with exit code 2. */

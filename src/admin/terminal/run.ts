@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { DBError } from 'objection';
 import type { Logger } from 'pino';
 import { connectDatabase, type Database } from '../../database/connection.ts';
 import { HoplaError } from '../../errors.ts';
@@ -77,9 +78,16 @@ export function createRun(open: () => AdminContext | Promise<AdminContext>, term
   };
 }
 
-/** Makes a command and those below it end with exit code 2 where they were not understood. */
-export function refuseWithUsageCode(command: Command): Command {
-  return command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE));
+/** Makes a command and those below it speak to the terminal, and end with exit code 2 where they were not understood. */
+export function speakTo(terminal: Terminal, command: Command): Command {
+  return command
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+      getOutHelpWidth: () => terminal.stdout.columns ?? 100,
+      getErrHelpWidth: () => terminal.stdout.columns ?? 100,
+    })
+    .exitOverride(({ exitCode }) => terminal.exit(exitCode === 0 ? 0 : USAGE));
 }
 
 /** What undefined_table and invalid_schema_name mean here, https://www.postgresql.org/docs/current/errcodes-appendix.html */
@@ -90,12 +98,14 @@ function describe(error: unknown): string {
   if (error instanceof Declined) return error.message;
   if (error instanceof UsageError) return `error: ${plain(error.message)}`;
   if (error instanceof HoplaError) return `error: ${error.code}: ${plain(error.message)}`;
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  // Objection hides what Postgres said behind an error of its own.
+  const native = error instanceof DBError ? error.nativeError : error;
+  const code = native instanceof Error && 'code' in native ? String(native.code) : '';
   if (NO_TABLES.includes(code))
     return 'error: database-not-ready: The database lacks tables; run `hopla migrate`, or start the gateway once.';
-  if (isDatabaseOutage(error))
+  if (isDatabaseOutage(native))
     return `error: service-unavailable: The database cannot be reached${code && ` (${code})`}; look at DATABASE_URL.`;
-  return `error: ${error instanceof Error ? plainLines(error.message) : String(error)}`;
+  return `error: ${native instanceof Error ? plainLines(native.message) : String(native)}`;
 }
 
 /** Problems of the configuration come as several lines. */
