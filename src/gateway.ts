@@ -30,6 +30,7 @@ import { createLocker } from './uploads/lock.ts';
 import { uploadRoutes } from './uploads/routes.ts';
 import { openStaging, type Staging } from './uploads/staging.ts';
 import { createTusServer } from './uploads/tus-server.ts';
+import { webRoutes } from './web/routes.ts';
 
 /** A configuration in which it is settled where the database and the storage are. */
 export type GatewayConfig = Config & { DATABASE_URL: string; CLOUDINARY_URL: string };
@@ -141,6 +142,12 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
       staging: () => access(staging.directory, constants.R_OK | constants.W_OK),
       storage: (signal) => (breaker.paused ? Promise.reject(new Error('transfers are paused')) : checkStorage(signal)),
       queue: () => boss.getQueue(`transfer.${staging.id}`),
+    }),
+    await webRoutes({
+      cloudinaryUrl: config.CLOUDINARY_URL,
+      publicUrl: config.PUBLIC_URL,
+      maxImageBytes: config.MAX_IMAGE_BYTES,
+      acceptedTypes: config.ACCEPTED_TYPES,
     }),
   ];
   const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });

@@ -1,0 +1,96 @@
+/** @import { Ticket } from './wire.d.ts' */
+import { byId } from './dom.js';
+
+/** @typedef {{ statuses: string[], from: string, to: string }} Filters days are YYYY-MM-DD in the time zone of the browser */
+
+const PAGE = 20;
+
+/** The filters in the page's address. @returns {Filters} */
+export function readFilters() {
+  const query = new URLSearchParams(location.search);
+  const statuses = (query.get('status') ?? '')
+    .split(',')
+    .filter((status) => inputs().some(({ value }) => value === status));
+  return { statuses, from: day(query.get('from')), to: day(query.get('to')) };
+}
+
+/** Keeps form and address in step; `onChange` runs after each change by the user. @param {() => void} onChange */
+export function wireFilters(onChange) {
+  const form = byId('filters', HTMLFormElement);
+  showFilters(readFilters());
+  form.addEventListener('submit', (event) => event.preventDefault());
+  form.addEventListener('change', () => {
+    const data = new FormData(form);
+    writeFilters({ statuses: data.getAll('status').map(String), from: `${data.get('from')}`, to: `${data.get('to')}` });
+    onChange();
+  });
+  form.addEventListener('reset', () => {
+    writeFilters({ statuses: [], from: '', to: '' });
+    onChange();
+  });
+}
+
+/** @param {Filters} filters */
+export function showFilters({ statuses, from, to }) {
+  for (const input of inputs()) input.checked = statuses.includes(input.value);
+  const form = byId('filters', HTMLFormElement);
+  for (const [name, value] of Object.entries({ from, to })) {
+    const field = form.elements.namedItem(name);
+    if (field instanceof HTMLInputElement) field.value = value;
+  }
+}
+
+/** @param {Filters} filters */
+function writeFilters({ statuses, from, to }) {
+  const url = new URL(location.href);
+  for (const [name, value] of Object.entries({ status: statuses.join(','), from, to })) {
+    if (value) url.searchParams.set(name, value);
+    else url.searchParams.delete(name);
+  }
+  history.replaceState(null, '', url);
+}
+
+/**
+ * The query of the API for these filters.
+ *
+ * @param {Filters} filters
+ * @param {string | null} cursor
+ */
+export function toQuery(filters, cursor) {
+  const { since, until } = span(filters);
+  const query = new URLSearchParams({ limit: `${PAGE}` });
+  if (filters.statuses.length > 0) query.set('status', filters.statuses.join(','));
+  if (since) query.set('createdFrom', since);
+  if (until) query.set('createdTo', until);
+  if (cursor) query.set('cursor', cursor);
+  return query;
+}
+
+/** @param {Ticket} ticket @param {Filters} filters */
+export function matches(ticket, filters) {
+  const { since, until } = span(filters);
+  const created = ticket.createdAt;
+  return (
+    (filters.statuses.length === 0 || filters.statuses.includes(ticket.status)) &&
+    (since === null || created >= since) &&
+    (until === null || created <= until)
+  );
+}
+
+/** From the beginning of the first day to the end of the last, where the user is. @param {Filters} filters */
+function span({ from, to }) {
+  return {
+    since: from ? new Date(`${from}T00:00:00`).toISOString() : null,
+    until: to ? new Date(`${to}T23:59:59.999`).toISOString() : null,
+  };
+}
+
+/** @param {string | null} text */
+function day(text) {
+  return text && /^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(Date.parse(text)) ? text : '';
+}
+
+/** @returns {HTMLInputElement[]} */
+function inputs() {
+  return [...byId('filters').querySelectorAll('input')].filter((input) => input.name === 'status');
+}

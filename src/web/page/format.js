@@ -1,0 +1,37 @@
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+
+/** @param {number} bytes */
+export function formatBytes(bytes) {
+  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), UNITS.length - 1);
+  const value = bytes / 1000 ** power;
+  return `${value >= 100 || power === 0 ? Math.round(value) : value.toFixed(1)} ${UNITS[power]}`;
+}
+
+/** `1:07:09`, `7:09`. @param {number} ms */
+export function formatDuration(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor(seconds / 60) % 60;
+  const tail = `${`${seconds % 60}`.padStart(2, '0')}`;
+  return hours > 0 ? `${hours}:${`${minutes}`.padStart(2, '0')}:${tail}` : `${minutes}:${tail}`;
+}
+
+/** @param {Date} date */
+export function formatClock(date) {
+  return date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+}
+
+/** @param {string} time RFC 3339 */
+export function formatMoment(time) {
+  return new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+}
+
+/** @param {number} count @param {string} one @param {string} [many] */
+export function plural(count, one, many = `${one}s`) {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
+/** @param {number} part @param {number | null} whole @returns {number} 0…100, and 100 only for all of it */
+export function percentOf(part, whole) {
+  return whole ? Math.min(Math.floor((part / whole) * 100), 100) : 0;
+}

@@ -1,0 +1,43 @@
+/** What the chooser says. Uppy calls a file complete when its post-processing is: here, when it is delivered. */
+export const texts = {
+  strings: {
+    dashboardTitle: 'Choose and send photos',
+    addMoreFiles: 'Add more photos',
+    addingMoreFiles: 'Adding more photos',
+    dropPasteFiles: 'Drop photos here or %{browseFiles}',
+    dropPasteBoth: 'Drop photos here, %{browseFiles} or %{browseFolders}',
+    dropPasteImportFiles: 'Drop photos here, %{browseFiles} or use:',
+    dropPasteImportBoth: 'Drop photos here, %{browseFiles}, %{browseFolders} or use:',
+    browseFiles: 'choose photos',
+    browseFolders: 'choose a folder',
+    dropHint: 'Drop your photos here',
+    uploadComplete: 'Delivered',
+    complete: 'Delivered',
+    xFilesSelected: { 0: '%{smart_count} photo chosen', 1: '%{smart_count} photos chosen' },
+    uploadingXFiles: { 0: 'Uploading %{smart_count} photo', 1: 'Uploading %{smart_count} photos' },
+    processingXFiles: {
+      0: '%{smart_count} photo on its way to the cloud',
+      1: '%{smart_count} photos on their way to the cloud',
+    },
+    uploadXFiles: { 0: 'Upload %{smart_count} photo', 1: 'Upload %{smart_count} photos' },
+    uploadXNewFiles: { 0: 'Upload %{smart_count} more photo', 1: 'Upload %{smart_count} more photos' },
+    xMoreFilesAdded: { 0: '%{smart_count} more photo chosen', 1: '%{smart_count} more photos chosen' },
+    filesUploadedOfTotal: {
+      0: '%{complete} of %{smart_count} photo uploaded',
+      1: '%{complete} of %{smart_count} photos uploaded',
+    },
+    uploadFailed: 'Some photos were not sent',
+    removeFile: 'Remove %{file}',
+    recoveredXFiles: {
+      0: 'One photo could not be kept over the reload. Choose it again and resume.',
+      1: '%{smart_count} photos could not be kept over the reload. Choose them again and resume.',
+    },
+    recoveredAllFiles: 'Your photos are still here. You can go on.',
+    noInternetConnection: 'No connection: uploads wait and go on by themselves',
+    connectedToInternet: 'The connection is back',
+    noDuplicates: '“%{fileName}” is chosen already',
+    exceedsSize: '“%{file}” is larger than %{size}',
+    youCanOnlyUploadFileTypes: 'Only photos can be sent',
+    failedToUpload: '“%{file}” was not sent',
+  },
+};

@@ -1,0 +1,23 @@
+import { type ErrorCode, errorKinds } from '../errors.ts';
+import { escapeHtml } from './document.ts';
+import { problems } from './problems.ts';
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(errorKinds, text);
+}
+
+export function problemTitle(code: ErrorCode): string {
+  return errorKinds[code].title;
+}
+
+/** What a person reads about an error code, as HTML. */
+export function problemBody(code: ErrorCode): string {
+  const { title, status } = errorKinds[code];
+  const { meaning, remedy } = problems[code];
+  return `<h1>${escapeHtml(title)}</h1>
+<p class="code"><code>${escapeHtml(code)}</code> <span>HTTP status ${status}</span></p>
+<h2>What it means</h2>
+<p>${escapeHtml(meaning)}</p>
+<h2>What to do</h2>
+<p>${escapeHtml(remedy)}</p>`;
+}

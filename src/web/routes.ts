@@ -1,0 +1,95 @@
+import Router from '@koa/router';
+import type { State } from '../http/app.ts';
+import { parseCloudinaryUrl } from '../storage/cloudinary-account.ts';
+import { loadAssets } from './assets.ts';
+import { type HtmlDocument, textPage, uploadPage } from './document.ts';
+import { isErrorCode, problemBody, problemTitle } from './problem-page.ts';
+
+export type WebSettings = {
+  /** Where images are stored, as `cloudinary://…`: the page may show images from there and from nowhere else. */
+  cloudinaryUrl: string;
+  /** Base of the URLs handed to clients, when it is not taken from each request. */
+  publicUrl: string | undefined;
+  maxImageBytes: number;
+  acceptedTypes: readonly string[];
+};
+
+/** `immutable` addresses contain a hash of what they serve. */
+const FOREVER = 'public, max-age=31536000, immutable';
+const ASK_AGAIN = 'no-cache';
+
+/** `GET /`, the upload page; `GET /assets/<hash>/<name>`, its files; `GET /problems/<code>`, what an error means. */
+export async function webRoutes(settings: WebSettings): Promise<Router<State>> {
+  const assets = await loadAssets();
+  const page = await uploadPage(assets, {
+    imageOrigins: imageOriginsOf(settings.cloudinaryUrl),
+    uploadOrigins: settings.publicUrl ? [new URL(settings.publicUrl).origin] : [],
+    maxImageBytes: settings.maxImageBytes,
+    // Browsers do not know the types of all of these files, hence the extensions.
+    accept: settings.acceptedTypes.includes('*/*') ? '' : 'image/*,.heic,.heif,.avif,.tif,.tiff',
+  });
+  const router = new Router<State>();
+
+  router.get('/', (ctx) => sendDocument(ctx, page));
+
+  router.get('/assets/:hash/:name', async (ctx) => {
+    const asset = assets.get(ctx.params.name ?? '');
+    if (!asset) return;
+    const encoding = ctx.acceptsEncodings('br', 'gzip', 'identity') || 'identity';
+    ctx.vary('Accept-Encoding');
+    // A page of another version asks for another hash: it gets what there is, and does not keep it.
+    ctx.set('Cache-Control', ctx.params.hash === asset.hash ? FOREVER : ASK_AGAIN);
+    ctx.status = 200;
+    ctx.etag = `"${asset.hash}-${encoding}"`;
+    ctx.type = asset.type;
+    if (ctx.fresh) {
+      ctx.status = 304;
+      return;
+    }
+    if (encoding !== 'identity') ctx.set('Content-Encoding', encoding as string);
+    ctx.body = await asset.encoded(encoding as 'br');
+  });
+
+  router.get('/problems/:code', (ctx) => {
+    const code = ctx.params.code ?? '';
+    if (isErrorCode(code)) sendDocument(ctx, textPage(assets, problemTitle(code), problemBody(code)));
+  });
+
+  return router;
+}
+
+type Answering = {
+  status: number;
+  etag: string;
+  type: string;
+  fresh: boolean;
+  body: unknown;
+  set(headers: Record<string, string>): void;
+};
+
+function sendDocument(ctx: Answering, { html, etag, policy }: HtmlDocument): void {
+  ctx.set({
+    'Content-Security-Policy': policy,
+    'Referrer-Policy': 'no-referrer',
+    'X-Content-Type-Options': 'nosniff',
+    'X-Frame-Options': 'DENY',
+    'Cross-Origin-Opener-Policy': 'same-origin',
+    'Permissions-Policy': 'camera=(self), microphone=(), geolocation=()',
+    'Cache-Control': ASK_AGAIN,
+  });
+  ctx.status = 200;
+  ctx.etag = etag;
+  ctx.type = 'text/html; charset=utf-8';
+  if (ctx.fresh) ctx.status = 304;
+  else ctx.body = html;
+}
+
+/** Where a Cloudinary account delivers its images from. */
+export function imageOriginsOf(cloudinaryUrl: string): string[] {
+  const { cloud_name, upload_prefix } = parseCloudinaryUrl(cloudinaryUrl);
+  const { origin, hostname } = new URL(upload_prefix);
+  // A stand-in delivers from where it takes uploads.
+  if (!/^api(-\w+)?\.cloudinary\.com$/.test(hostname)) return [origin];
+  // https://cloudinary.com/documentation/advanced_url_delivery_options: shared, and private CDN distributions.
+  return ['https://res.cloudinary.com', `https://${cloud_name}-res.cloudinary.com`];
+}

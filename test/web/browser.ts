@@ -1,0 +1,41 @@
+import { existsSync } from 'node:fs';
+import packaged from '@sparticuz/chromium';
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+
+const ARGUMENTS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+/** A real Chromium: `CHROMIUM_PATH`, or the one inside the npm package. */
+export async function startBrowser(): Promise<Browser> {
+  const named = process.env.CHROMIUM_PATH;
+  const executablePath = named && existsSync(named) ? named : await packaged.executablePath();
+  return chromium.launch({ executablePath, args: ARGUMENTS, headless: true });
+}
+
+/** A page, and what its browser complained about: errors on the console, uncaught ones, breaches of the security policy. */
+export type Watched = { context: BrowserContext; page: Page; complaints: string[] };
+
+export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<Watched> {
+  const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, ...options });
+  const complaints: string[] = [];
+  const page = await context.newPage();
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(`${message.type()}: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message}`));
+  // Told by the browser itself, where a console message could be missed.
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      // biome-ignore lint/suspicious/noConsole: that is how a page speaks to its test
+      console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`);
+    });
+  });
+  return { context, page, complaints };
+}
