@@ -28,8 +28,8 @@ export type AppendRequest = {
 /**
  * Writes a request body into a staged file and resolves to how it ended, with everything taken until then written.
  *
- * Reads the Node stream as it is and never destroys it: the answer to the client still needs its socket. Rejects with
- * what the file or `onWritten` threw.
+ * Reads the Node stream as it is and never destroys it: the answer to the client still needs its socket. Of a body that
+ * is ended early the rest is drained. Rejects with what the file or `onWritten` threw.
  */
 export async function appendBody({
   handle,
@@ -114,6 +114,9 @@ function watchArrivals(source: Readable, signal: AbortSignal) {
     close() {
       for (const event of events) source.off(event, notice);
       signal.removeEventListener('abort', notice);
+      // Node drains a body that nobody began to read, but not the rest of this one: a client that waits to send it would
+      // never look at its answer, and the connection would be of no more use.
+      source.resume();
       // An error after this has no other listener, and a client that leaves must not end the process.
       source.on('error', () => {});
     },
