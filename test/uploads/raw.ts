@@ -1,4 +1,4 @@
-import { type ClientRequest, type IncomingHttpHeaders, request } from 'node:http';
+import { type Agent, type ClientRequest, type IncomingHttpHeaders, request } from 'node:http';
 import { expect } from 'chai';
 import type { Json } from '../support/client.ts';
 
@@ -19,12 +19,13 @@ export const OFFSET_STREAM = 'application/offset+octet-stream';
 export function openRequest(
   method: string,
   url: string,
-  { token, headers = {} }: Pick<RawRequest, 'token' | 'headers'>,
+  { token, headers = {}, agent }: Pick<RawRequest, 'token' | 'headers'> & { agent?: Agent },
 ): ClientRequest {
   const [, origin = '', path = ''] = /^(http:\/\/[^/]+)(.*)$/.exec(url) ?? [];
-  const outgoing = request(origin, {
+  return request(origin, {
     method,
     path,
+    ...(agent ? { agent } : {}),
     headers: {
       'Tus-Resumable': '1.0.0',
       Origin: 'https://app.example',
@@ -32,7 +33,6 @@ export function openRequest(
       ...headers,
     },
   });
-  return outgoing;
 }
 
 /** Resolves to the answer of an opened request. */
