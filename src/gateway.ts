@@ -1,12 +1,14 @@
 import { access, constants } from 'node:fs/promises';
 import type { Middleware } from 'koa';
 import type { Logger } from 'pino';
+import packageJson from '../package.json' with { type: 'json' };
 import type { Config } from './config.ts';
 import { connectDatabase, migrate } from './database/connection.ts';
 import { isStaged } from './database/states.ts';
 import { passBy, type Reach } from './failpoints.ts';
 import { createApp, type State } from './http/app.ts';
 import { healthRoutes, remember } from './http/health.ts';
+import { openApiRoutes } from './http/openapi.ts';
 import { createRateLimit } from './http/rate-limit.ts';
 import { listen } from './http/server.ts';
 import { createAuthentication } from './identity/bearer.ts';
@@ -137,6 +139,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     }),
     events.router,
     ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf }),
+    openApiRoutes(packageJson.version),
     healthRoutes({
       database: () => db.raw('SELECT 1'),
       staging: () => access(staging.directory, constants.R_OK | constants.W_OK),

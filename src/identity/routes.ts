@@ -6,12 +6,15 @@ import { isStorableText, jsonBody, parseInput, UNSTORABLE } from '../http/json-b
 import { createRateLimit } from '../http/rate-limit.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from './bearer.ts';
 import type { Callers } from './callers.ts';
+import { createGate } from './gate.ts';
 import { issueToken, revokeToken } from './tokens.ts';
 import { checkCredentials } from './users.ts';
 
 const HOUR_MS = 3_600_000;
+/** A check takes 64 MiB and one of the four threads that also write the images: a flood of logins leaves them the others. */
+const CHECKS_AT_ONCE = 2;
 
-const Credentials = z.strictObject({
+export const Credentials = z.strictObject({
   username: z.string().min(1).max(100).refine(isStorableText, UNSTORABLE),
   password: z.string().min(1).max(1000),
 });
@@ -33,6 +36,7 @@ export function identityRoutes({
   failuresPerMinute,
 }: IdentityDeps): Router<CallerState> {
   const router = new Router<CallerState>({ prefix: '/v1/auth' });
+  const oneOfFew = createGate(CHECKS_AT_ONCE);
   const failures = createRateLimit(failuresPerMinute, 'failed logins');
 
   router.post('/login', jsonBody, async (ctx) => {
@@ -40,7 +44,7 @@ export function identityRoutes({
     // Taken before the password is looked at and given back on success, so that parallel guesses count as well.
     const keys = [`name:${username.toLowerCase()}`, `address:${ctx.ip}`];
     for (const key of keys) await failures.take(key);
-    const user = await checkCredentials(db, username, password);
+    const user = await oneOfFew(() => checkCredentials(db, username, password));
     if (!user) throw new HoplaError('invalid-credentials');
     for (const key of keys) await failures.giveBack(key);
     const expiresAt = new Date(Date.now() + sessionHours * HOUR_MS);
