@@ -1,0 +1,98 @@
+import { expect } from 'chai';
+import { sendRequest } from '../http/raw.ts';
+import { type Api, createApi, type Json } from '../support/client.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+
+describe('the Authorization header', () => {
+  let gateway: TestGateway;
+  let token: string;
+  let api: Api;
+  before(async () => {
+    gateway = await startTestGateway();
+    token = (await gateway.createUser()).token;
+    api = createApi(gateway.url, token);
+  });
+  after(() => gateway.close());
+
+  const get = (...lines: string[]) => sendRequest(gateway.url, ['GET /v1/tickets HTTP/1.1', 'Host: x', ...lines]);
+
+  it('may say Bearer in any case', async () => {
+    for (const scheme of ['Bearer', 'bearer', 'BEARER', 'bEaReR'])
+      expect((await get(`Authorization: ${scheme} ${token}`)).status, scheme).to.equal(200);
+  });
+
+  it('gets 401 with a challenge for anything else', async () => {
+    const wrong = [
+      '',
+      token,
+      'Bearer',
+      'Bearer ',
+      `Bearer  ${token}`,
+      `Bearer ${token} ${token}`,
+      `Bearer ${token},`,
+      `Bearer ${token.slice(0, -1)}`,
+      `Bearer ${token}x`,
+      `Bearer ${token.toUpperCase()}`,
+      `Bearer "${token}"`,
+      `Bearer\t${token}`,
+      `Token ${token}`,
+      `Basic ${Buffer.from(`user:${token}`).toString('base64')}`,
+      `Bearer ${'x'.repeat(12_000)}`,
+      'Bearer \xff\xfe',
+      "Bearer ' OR 1=1 --",
+      'Bearer null',
+      'Bearer undefined',
+      'Bearer [object Object]',
+    ];
+    for (const value of wrong) {
+      const { status, headers, body } = await get(`Authorization: ${value}`);
+      expect(status, value.slice(0, 60)).to.equal(401);
+      expect(headers['www-authenticate']).to.match(/^Bearer\b/);
+      expect(JSON.parse(body)).to.include({ code: 'unauthorized', status: 401 });
+      expect(body).to.not.include(token);
+    }
+  });
+
+  it('may be there once only', async () => {
+    const good = `Authorization: Bearer ${token}`;
+    const bad = `Authorization: Bearer ${'x'.repeat(43)}`;
+    for (const lines of [
+      [good, bad],
+      [bad, good],
+      [good, good],
+    ])
+      expect((await get(...lines)).status).to.equal(401);
+  });
+
+  it('cannot be replaced by a token in the URL, nor in a cookie or a body', async () => {
+    const query = `access_token=${token}`;
+    const answers: Json[] = [
+      await api.call('GET', `/v1/tickets?${query}`, { token: null }),
+      await api.call('GET', `/v1/tickets?${query}`),
+      await api.call('GET', `/v1/events?${query}`, { token: null }),
+      await api.call('GET', `/v1/tickets?${query}&${query}`, { token: null }),
+      await api.call('GET', '/v1/tickets', { token: null, headers: { Cookie: query } }),
+      await api.call('POST', '/v1/tickets', { token: null, body: { images: 1, access_token: token } }),
+      await api.call('POST', '/v1/auth/logout', { token: null, body: { access_token: token } }),
+    ];
+    for (const { status, body } of answers) expect([status, body.code]).to.deep.equal([401, 'unauthorized']);
+    expect((await api.call('GET', '/v1/tickets')).status, 'still valid').to.equal(200);
+  });
+
+  it('is noted as used, at most once a minute', async () => {
+    const user = await gateway.createUser();
+    const usedAt = async () => {
+      const row = await gateway.db('tokens').where({ user_id: user.id }).first('last_used_at');
+      return row.last_used_at as Date | null;
+    };
+    expect(await usedAt()).to.equal(null);
+    const ask = () => api.call('GET', '/v1/tickets', { token: user.token });
+    let first: Date | null = null;
+    while (first === null) {
+      await ask();
+      first = await usedAt();
+    }
+    await ask();
+    expect((await usedAt())?.getTime()).to.equal(first.getTime());
+  });
+});
