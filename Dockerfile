@@ -13,10 +13,11 @@ ENV NODE_ENV=production \
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY package.json knexfile.ts LICENSE ./
+COPY bin ./bin
 COPY migrations ./migrations
 COPY src ./src
 # `docker compose exec gateway hopla admin …`. A new volume takes over the owner of the folder it is mounted on.
-RUN ln -s /app/src/main.ts /usr/local/bin/hopla \
+RUN ln -s /app/bin/hopla /usr/local/bin/hopla \
     && mkdir /var/lib/hopla \
     && chown node:node /var/lib/hopla
 USER node
