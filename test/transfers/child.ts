@@ -73,6 +73,8 @@ export async function createHost(): Promise<Host> {
         DATABASE_URL: database.databaseUrl,
         CLOUDINARY_URL: cloudinary.cloudinaryUrl,
         LOG_LEVEL: 'debug',
+        // Compiled once, not at each start.
+        NODE_COMPILE_CACHE: join(directory, 'compiled'),
         ...settings,
       },
       stdio: ['ignore', 'pipe', 'inherit'],

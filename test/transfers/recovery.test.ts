@@ -1,0 +1,201 @@
+import { randomUUIDv7 } from 'node:crypto';
+import { readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { Image } from '../../src/database/models.ts';
+import { startGateway } from '../../src/gateway.ts';
+import { type Api, createApi, type Json, tusOptions, until } from '../support/client.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { jpeg } from '../support/images.ts';
+import {
+  type Begun,
+  beginUpload,
+  createLogBook,
+  expectStoredOnce,
+  type LogBook,
+  storedAssets,
+  untilImage,
+} from './rig.ts';
+
+const BYTES = 50_000;
+
+describe('recovery', () => {
+  let gateway: TestGateway;
+  let api: Api;
+  let book: LogBook;
+  let seed = 0;
+  const photo = () => {
+    seed += 1;
+    return jpeg({ bytes: BYTES, seed });
+  };
+  const directory = () => join(gateway.config.DATA_DIR, 'cloudinary');
+  const stage = (name: string, bytes: Buffer) => writeFile(join(gateway.config.STAGING_DIR, name), bytes);
+  const unstage = (name: string) => rm(join(gateway.config.STAGING_DIR, name));
+  const begin = async (bytes: Buffer, more = {}) => beginUpload(api, await api.openTicket(1, more), bytes);
+  const endedNow = (ticketId: string) =>
+    gateway
+      .db('tickets')
+      .where({ id: ticketId })
+      .update({ expires_at: new Date(Date.now() - 1000) });
+  /** What the database has to say, without what a mere look may touch. */
+  const everything = async () => ({
+    tickets: await gateway.db('tickets').orderBy('id'),
+    images: await gateway.db('images').orderBy('id'),
+    assets: await storedAssets(directory()),
+    files: (await readdir(gateway.config.STAGING_DIR)).sort(),
+  });
+
+  /** One of everything that a process may leave behind, with nobody running. */
+  const leaveMess = async () => {
+    const bytes = photo();
+    const storedBefore = await begin(bytes);
+    await storedBefore.send();
+    await untilImage(api, storedBefore, ['stored']);
+    await until('its file is gone', async () => (await gateway.stagedFiles()).length === 0);
+    await gateway.restart({ TRANSFER_CONCURRENCY: '0' });
+
+    const uncommitted = { begun: await begin(bytes), bytes };
+    const halfway = await begin(bytes);
+    const jobless = await begin(bytes);
+    const waiting = await begin(bytes);
+    const lost = await begin(bytes);
+    const short = await begin(bytes);
+    for (const begun of [jobless, waiting, lost, short]) await begun.send();
+    const cancelled = await begin(bytes);
+    await api.call('DELETE', cancelled.uploadUrl, {
+      headers: { ...tusOptions(cancelled.ticket).headers, 'Tus-Resumable': '1.0.0' },
+    });
+    const late = await begin(bytes);
+    await gateway.stop();
+
+    await endedNow(late.ticket.id);
+    await gateway.db('pgboss.job').where({ id: jobless.imageId }).delete();
+    for (const { imageId } of [uncommitted.begun, storedBefore, cancelled]) await stage(imageId, bytes);
+    for (const { imageId } of [halfway, late]) await stage(imageId, bytes.subarray(0, 1000));
+    await unstage(lost.imageId);
+    await stage(short.imageId, bytes.subarray(0, 1000));
+    await stage(randomUUIDv7(), bytes);
+    await stage('notes.txt', Buffer.from('of whoever looks after this machine'));
+    return {
+      bytes,
+      storedBefore,
+      uncommitted: uncommitted.begun,
+      halfway,
+      jobless,
+      waiting,
+      lost,
+      short,
+      cancelled,
+      late,
+    };
+  };
+
+  const expectTidy = async (mess: Awaited<ReturnType<typeof leaveMess>>) => {
+    const { bytes, storedBefore, uncommitted, halfway, jobless, waiting, lost, short, cancelled, late } = mess;
+    for (const begun of [storedBefore, uncommitted, jobless, waiting]) {
+      const image = await untilImage(api, begun, ['stored']);
+      expect(image.attempts).to.equal(0);
+      await expectStoredOnce(directory(), image, bytes);
+      const sent = gateway.cloudinary.ledger.entries({ operation: 'upload', publicId: `hopla/${begun.imageId}` });
+      expect(sent.filter(({ stored }) => stored)).to.have.length(1);
+      expect((await api.ticket(begun.ticket.id)).status).to.equal('completed');
+    }
+    for (const begun of [lost, short]) {
+      const image = await untilImage(api, begun, ['failed']);
+      expect(image.error.code).to.equal('staged-file-lost');
+      const alarms = book.lines.filter(({ msg, imageId }) => /^ALARM/.test(msg) && imageId === begun.imageId);
+      expect(alarms.map(({ level }) => level)).to.deep.equal([50]);
+    }
+    await untilImage(api, late, ['expired']);
+    expect(await api.ticket(late.ticket.id)).to.deep.include({
+      status: 'expired',
+      counts: { expected: 1, uploading: 0, received: 0, stored: 0, failed: 0 },
+    });
+    await untilImage(api, cancelled, ['cancelled']);
+    expect(await untilImage(api, halfway, ['uploading'])).to.include({ offset: 1000 });
+    // The rest of a file may still be wanted by an admin who looks for the cause.
+    const kept = [halfway.imageId, short.imageId, 'notes.txt'].sort();
+    await until('staging has only what is waited for', async () => {
+      const files = await gateway.stagedFiles();
+      return JSON.stringify(files.sort()) === JSON.stringify(kept);
+    });
+    expect(await storedAssets(directory())).to.have.length(4);
+  };
+
+  beforeEach(async () => {
+    book = createLogBook();
+    gateway = await startTestGateway({}, book.log);
+    api = createApi(gateway.url, (await gateway.createUser()).token);
+  });
+  afterEach(() => gateway.close());
+
+  it('puts right whatever a process leaves behind, and finds nothing to do when it runs again', async () => {
+    const mess = await leaveMess();
+    await gateway.restart({ TRANSFER_CONCURRENCY: '4' });
+    await expectTidy(mess);
+    const before = await everything();
+    await gateway.restart({ TRANSFER_CONCURRENCY: '4' });
+    await expectTidy(mess);
+    expect(await everything()).to.deep.equal(before);
+
+    await mess.halfway.send();
+    await expectStoredOnce(directory(), await untilImage(api, mess.halfway, ['stored']), mess.bytes);
+  });
+
+  it('does the same in two processes at once on one staging area', async () => {
+    const mess = await leaveMess();
+    const second = startGateway({ ...gateway.config, TRANSFER_CONCURRENCY: 4, PORT: 0 }, book.log);
+    await gateway.restart({ TRANSFER_CONCURRENCY: '4' });
+    const other = await second;
+    try {
+      await expectTidy(mess);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('shares the work between two processes that start and stop', async () => {
+    const other = await startGateway({ ...gateway.config, PORT: 0 }, book.log);
+    const photos = Array.from({ length: 40 }, photo);
+    const ticket = await api.openTicket(photos.length);
+    const all = await Promise.all(photos.map((bytes) => beginUpload(api, ticket, bytes)));
+    gateway.cloudinary.faults.add({ match: { operation: 'upload', attempt: 1 }, fault: { kind: 'delay', ms: 100 } });
+    await Promise.all(all.map((begun) => begun.send()));
+    await until('some are stored', async () => (await api.ticket(ticket.id)).counts.stored > 5);
+    await other.close();
+    await gateway.restart();
+    const completed = await until('the ticket is completed', async () => {
+      const now = await api.ticket(ticket.id);
+      return now.status === 'completed' && now;
+    });
+    for (const image of completed.images as Json[]) {
+      const index = all.findIndex(({ imageId }) => imageId === image.id);
+      await expectStoredOnce(directory(), image, photos[index] as Buffer);
+      expect(image.attempts).to.equal(0);
+    }
+    await until('staging is empty', async () => (await gateway.stagedFiles()).length === 0);
+  });
+
+  describe('of tickets whose time runs out', () => {
+    it('ends their uploads and frees the room, but stores what was received', async () => {
+      const [received, open] = [photo(), photo()];
+      const ticket = await api.openTicket(3);
+      const done = await beginUpload(api, ticket, received);
+      await done.send();
+      const half: Begun = await beginUpload(api, ticket, open);
+      await stage(half.imageId, open.subarray(0, 1000));
+      await endedNow(ticket.id);
+      await untilImage(api, half, ['expired']);
+      await expectStoredOnce(directory(), await untilImage(api, done, ['stored']), received);
+      expect(await api.ticket(ticket.id)).to.deep.include({
+        status: 'expired',
+        counts: { expected: 3, uploading: 0, received: 0, stored: 1, failed: 0 },
+      });
+      await until('staging is empty', async () => (await gateway.stagedFiles()).length === 0);
+      const head = await api.call('HEAD', half.uploadUrl, { headers: { 'Tus-Resumable': '1.0.0' } });
+      expect(head.status).to.equal(410);
+      const images = await Image.query(gateway.db).where({ ticket_id: ticket.id });
+      expect(images.map(({ status }) => status).sort()).to.deep.equal(['expired', 'stored']);
+    });
+  });
+});
