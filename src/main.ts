@@ -62,19 +62,21 @@ function stopSignal(log: Logger): Promise<string> {
 
 async function migrateDatabase({ down }: { down?: boolean }): Promise<void> {
   const config = readConfig(process.env);
-  const log = await createLog(config.LOG_LEVEL);
-  const sandbox = config.DATABASE_URL
-    ? null
-    : await startSandbox({ ...config, CLOUDINARY_URL: 'cloudinary://unused' }, log);
-  const db = connectDatabase(config.DATABASE_URL ?? sandbox?.databaseUrl ?? '');
+  const { openAdminEnvironment } = await import('./admin/environment.ts');
+  const environment = openAdminEnvironment(config);
+  const db = connectDatabase(await environment.databaseUrl());
   try {
     const names = await (down ? rollback(db) : migrate(db));
     process.stdout.write(
-      names.length > 0 ? `${down ? 'undone' : 'applied'}: ${names.join(', ')}\n` : 'nothing to do\n',
+      names.length > 0
+        ? `${down ? 'undone' : 'applied'}: ${names.join(', ')}\n`
+        : down
+          ? 'nothing to undo\n'
+          : 'the tables are up to date\n',
     );
   } finally {
     await db.destroy();
-    await sandbox?.close();
+    await environment.close();
   }
 }
 
