@@ -14,7 +14,8 @@ export const checkHost: Middleware = async (ctx, next) => {
   }
   // "A server MUST respond with a 400 status code to any HTTP/1.1 request message that lacks a Host header field and to
   // any request message that contains more than one Host header field line or an invalid field value."
-  if ((headersDistinct.host?.length ?? 0) > 1 || !HOST.test(ctx.host))
+  const names = [...(headersDistinct.host ?? [headers.host ?? '']), ctx.host];
+  if (names.length > 2 || !names.every((name) => HOST.test(name)))
     throw new HoplaError('malformed-request', 'Send one valid Host header.');
   await next();
 };
