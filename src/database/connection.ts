@@ -19,6 +19,9 @@ const STATEMENT_TIMEOUT_MS = 10_000;
 const ACQUIRE_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
+/** knex prints to the console, between the lines of our log, what it throws as well. */
+const quiet: Knex.Logger = { warn() {}, error() {}, deprecate() {}, debug() {} };
+
 /**
  * Connects a pool to Postgres. Nothing is opened before the first query.
  *
@@ -51,6 +54,7 @@ export function connectDatabase(
     pool: { min: 0, max: options.maxConnections ?? 10 },
     acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
     migrations: migrationSettings,
+    log: quiet,
   });
 }
 

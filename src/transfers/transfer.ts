@@ -199,7 +199,11 @@ function errorColumns({ code, message }: HoplaError): ImageChanges {
   return { error_code: code, error_message: message };
 }
 
-async function forgetStaged({ staging }: TransferDeps, imageId: string): Promise<void> {
-  await staging.remove(imageId);
-  staging.release(imageId);
+async function forgetStaged({ staging, log }: TransferDeps, imageId: string): Promise<void> {
+  try {
+    await staging.remove(imageId);
+    staging.release(imageId);
+  } catch (error) {
+    log.error({ err: error, imageId }, 'a staged file could not be removed; recovery tries again');
+  }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { JobWithMetadata } from 'pg-boss';
 import { queueOf, type TransferJob } from './queue.ts';
 import { ClaimLost, handBack, type TransferDeps, transferImage } from './transfer.ts';
@@ -13,8 +14,10 @@ export type Workers = {
  */
 const POLL_SECONDS = 0.5;
 const POLL_WITH_NOTIFY_SECONDS = 10;
-/** A job whose handler throws is put back by pg-boss for the queue's `retryDelay` of a second, without a NOTIFY. */
-const RETRY_MS = 1_100;
+/** Before a transfer is repeated, or the attempt to hand it back, that our database kept from its end, in milliseconds. */
+const REPEAT_MS = 1_000;
+/** Timers may fire a little early, and the database must agree that it is time. */
+const WAKE_MARGIN_MS = 10;
 
 /** Starts `concurrency` workers on the queue of the staging area. */
 export async function startWorkers(deps: TransferDeps, concurrency: number): Promise<Workers> {
@@ -29,25 +32,36 @@ export async function startWorkers(deps: TransferDeps, concurrency: number): Pro
     const timer = setTimeout(() => {
       timers.delete(timer);
       boss.notifyWorker(workerId);
-    }, delayMs);
+    }, delayMs + WAKE_MARGIN_MS);
     timers.add(timer);
   };
 
   const handle = async (job: JobWithMetadata<TransferJob>, wake: (delayMs: number) => void) => {
-    const signal = AbortSignal.any([job.signal, stopping.signal]);
+    const about = { imageId: job.data.imageId };
     try {
-      const end = await transferImage(deps, job, signal);
-      if (end.state === 'waiting' && end.delayMs > 0) wake(end.delayMs + 10);
+      const end = await transferImage(deps, job, AbortSignal.any([job.signal, stopping.signal]));
+      if (end.state === 'waiting' && end.delayMs > 0) wake(end.delayMs);
     } catch (error) {
-      if (stopping.signal.aborted && !job.signal.aborted) return handBack(deps, job, 0);
-      if (job.signal.aborted || error instanceof ClaimLost)
-        return log.warn({ imageId: job.data.imageId }, 'another worker took over this transfer');
-      // The end could not be recorded. pg-boss gives a failed job out again, and the repeat finds what this run
-      // achieved; returning here would make it complete.
-      log.warn({ err: error, imageId: job.data.imageId }, 'a transfer could not be recorded; it will be repeated');
-      wake(RETRY_MS);
-      throw error;
+      if (!stopping.signal.aborted && !job.signal.aborted && !(error instanceof ClaimLost))
+        log.warn({ ...about, err: error }, 'a transfer could not be recorded; it will be repeated');
+      // The repeat finds what this run achieved. As long as we wait for the database here the claim stays ours.
+      await handBackSoon(job, stopping.signal.aborted ? 0 : REPEAT_MS, wake);
     }
+  };
+
+  const handBackSoon = async (job: JobWithMetadata<TransferJob>, delayMs: number, wake: (delayMs: number) => void) => {
+    while (!job.signal.aborted) {
+      try {
+        await handBack(deps, job, delayMs);
+        return wake(delayMs);
+      } catch (error) {
+        if (error instanceof ClaimLost) break;
+        // pg-boss is told, and if it cannot tell the database either, the next start or a missed heartbeat will.
+        if (stopping.signal.aborted) throw error;
+        await delay(REPEAT_MS, undefined, { signal: stopping.signal }).catch(() => {});
+      }
+    }
+    log.warn({ imageId: job.data.imageId }, 'another worker took over this transfer');
   };
 
   for (let count = 0; count < concurrency; count++) {

@@ -29,6 +29,7 @@ export type Hopla = {
 export type Host = {
   /** The address, known once the first hopla was ready. */
   readonly url: string;
+  readonly databaseUrl: string;
   readonly db: Database;
   readonly cloudinary: SandboxCloudinary;
   readonly cloudinaryDirectory: string;
@@ -99,6 +100,7 @@ export async function createHost(): Promise<Host> {
     get url() {
       return url;
     },
+    databaseUrl: database.databaseUrl,
     db,
     cloudinary,
     cloudinaryDirectory,
