@@ -6,7 +6,7 @@ import { claimPlace } from '../../src/tickets/claim.ts';
 import { TicketQuery } from '../../src/tickets/list.ts';
 import { WATCH_AFTER_EXPIRY_MS } from '../../src/tickets/open.ts';
 import { openStaging } from '../../src/uploads/staging.ts';
-import type { Json } from '../support/client.ts';
+import { type Json, until } from '../support/client.ts';
 import { type Desk, listen, openDesk } from './desk.ts';
 
 const nowhere = '0197f0c6-0000-7000-8000-000000000000';
@@ -257,6 +257,22 @@ describe('hopla admin tickets', () => {
       for (const args of [[], ['--expires-in', '60', '--expires-at', '2030-01-01T00:00:00Z']]) {
         expect((await update(id, ...args)).code).to.equal(2);
       }
+    });
+
+    it('sees a place that is taken at the same moment', async () => {
+      const { id } = await desk.ticket(3);
+      await desk.image(id, 'uploading');
+      const claim = await desk.db.transaction();
+      await claim.raw('UPDATE tickets SET claimed = claimed + 1 WHERE id = ?', [id]);
+      const lowering = update(id, '--images', '1');
+      await until('the change waits for the claim', async () => {
+        const { rows } = await desk.db.raw(`SELECT FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = 'hopla admin' AND wait_event_type = 'Lock'`);
+        return rows.length > 0;
+      });
+      await claim.commit();
+      expect((await lowering).stderr).to.match(/^error: invalid-request: 2 places of this ticket are taken/);
+      expect(await desk.row('tickets', id)).to.include({ expected: 3, claimed: 2 });
     });
 
     it('gives out exactly the places there are when the number changes among racing claims', async () => {
