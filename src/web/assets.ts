@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 
-export type Encoding = 'br' | 'gzip' | 'identity';
+type Encoding = 'br' | 'gzip' | 'identity';
 
 /** One file that browsers may have. `path` contains a hash of what it serves, so it may be cached for ever. */
-export type Asset = { path: string; type: string; hash: string; encoded(encoding: Encoding): Promise<Buffer> };
+type Asset = { path: string; type: string; hash: string; encoded(encoding: Encoding): Promise<Buffer> };
 
 /** Files by the name they have behind `/assets/<hash>/`; what is not in here is not served. */
 export type Assets = ReadonlyMap<string, Asset>;

@@ -1,4 +1,5 @@
 import Router from '@koa/router';
+import { HoplaError } from '../errors.ts';
 import type { State } from '../http/app.ts';
 import { parseCloudinaryUrl } from '../storage/cloudinary-account.ts';
 import { loadAssets } from './assets.ts';
@@ -34,25 +35,24 @@ export async function webRoutes(settings: WebSettings): Promise<Router<State>> {
 
   router.get('/assets/:hash/:name', async (ctx) => {
     const asset = assets.get(ctx.params.name ?? '');
-    if (!asset) return;
-    const encoding = ctx.acceptsEncodings('br', 'gzip', 'identity') || 'identity';
+    if (!asset) throw new HoplaError('not-found');
+    const accepted = ctx.acceptsEncodings('br', 'gzip', 'identity');
+    const encoding = accepted === 'br' || accepted === 'gzip' ? accepted : 'identity';
     ctx.vary('Accept-Encoding');
     // A page of another version asks for another hash: it gets what there is, and does not keep it.
     ctx.set('Cache-Control', ctx.params.hash === asset.hash ? FOREVER : ASK_AGAIN);
     ctx.status = 200;
     ctx.etag = `"${asset.hash}-${encoding}"`;
     ctx.type = asset.type;
-    if (ctx.fresh) {
-      ctx.status = 304;
-      return;
-    }
-    if (encoding !== 'identity') ctx.set('Content-Encoding', encoding as string);
-    ctx.body = await asset.encoded(encoding as 'br');
+    if (encoding !== 'identity') ctx.set('Content-Encoding', encoding);
+    if (ctx.fresh) ctx.status = 304;
+    else ctx.body = await asset.encoded(encoding);
   });
 
   router.get('/problems/:code', (ctx) => {
     const code = ctx.params.code ?? '';
-    if (isErrorCode(code)) sendDocument(ctx, textPage(assets, problemTitle(code), problemBody(code)));
+    if (!isErrorCode(code)) throw new HoplaError('not-found');
+    sendDocument(ctx, textPage(assets, problemTitle(code), problemBody(code)));
   });
 
   return router;

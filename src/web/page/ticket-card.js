@@ -96,7 +96,10 @@ export function createTicketCard(card, model, actions) {
     const ticket = model.current;
     if (!ticket) return;
     const end = ticket.completedAt ? Date.parse(ticket.completedAt) : Date.now();
-    setText(elapsed, formatDuration(end - Date.parse(ticket.createdAt)));
+    setText(
+      elapsed,
+      `${ticket.completedAt ? 'Took' : 'Running for'} ${formatDuration(end - Date.parse(ticket.createdAt))}`,
+    );
     const { bytes, status: state } = ticket;
     const until =
       state === 'pending' || state === 'uploading' ? ` · takes photos until ${formatMoment(ticket.expiresAt)}` : '';

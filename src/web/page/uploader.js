@@ -86,7 +86,7 @@ export function createUploader({ id, target, maxImageBytes, accept, openTicket, 
       const ticketId = await openTicket(files.length, key);
       for (const file of files) assign(file.id, ticketId);
     } catch (error) {
-      throw Object.assign(new Error(/** @type {Error} */ (error).message), { isUserFacing: true });
+      throw Object.assign(new Error(/** @type {Error} */ (error).message), { isUserFacing: true, mayPressAgain: true });
     } finally {
       for (const file of files) if (uppy.getFile(file.id)) uppy.emit('preprocess-complete', uppy.getFile(file.id));
     }
@@ -128,6 +128,10 @@ export function createUploader({ id, target, maxImageBytes, accept, openTicket, 
     waiting.delete(fileId);
   };
 
+  uppy.on('error', (error) => {
+    // Nothing was sent: not an upload to retry, which would find no failed photo, but one that has not begun.
+    if ('mayPressAgain' in error) uppy.setState({ error: null });
+  });
   uppy.on('complete', forgetOpening);
   uppy.on('cancel-all', forgetOpening);
   uppy.on('upload-success', (file) => file && review(file.id));
