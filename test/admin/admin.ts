@@ -13,7 +13,7 @@ import type { Json } from '../support/client.ts';
 /** What came of a command. `json` is its output read as JSON. */
 export type Ended = { code: number; stdout: string; stderr: string; readonly json: Json };
 
-export type Sitting = {
+type Sitting = {
   /** Columns of the terminal that somebody sits at; without it nobody does. */
   columns?: number;
   /** What is typed, or piped in, each part when the command asks. */
