@@ -15,6 +15,8 @@ export type Balancer = {
   halfOpen(share: number): () => void;
   /** Lets requests through and resets both ends instead of passing an answer on, until the function is called. */
   loseAnswers(share: number): () => void;
+  /** From now on every client has a fast network. */
+  hurry(): void;
   close(): Promise<void>;
 };
 
@@ -34,6 +36,7 @@ export async function startBalancer(ports: readonly number[], random: Random): P
   const pairs = new Set<Pair>();
   let next = 0;
   let losing = 0;
+  let hurrying = false;
 
   const server = createServer({ allowHalfOpen: true }, (client) => void accept(client));
   const accept = async (client: Socket) => {
@@ -67,10 +70,17 @@ export async function startBalancer(ports: readonly number[], random: Random): P
     if (client.destroyed) return void upstream.destroy();
     pairs.add(pair);
     const rate = random.pick(rates);
-    forward(pair, client, upstream, rate, () => {});
-    forward(pair, upstream, client, null, () => {
-      if (pair.losesAnswers) resetBoth(pair);
-    });
+    const pauseMs = (bytes: number) => (rate === null || hurrying ? 0 : (1000 * bytes) / rate);
+    forward(pair, client, upstream, pauseMs, () => {});
+    forward(
+      pair,
+      upstream,
+      client,
+      () => 0,
+      () => {
+        if (pair.losesAnswers) resetBoth(pair);
+      },
+    );
     client.once('close', () => {
       if (!pair.halfOpen) upstream.destroy();
     });
@@ -126,6 +136,9 @@ export async function startBalancer(ports: readonly number[], random: Random): P
         for (const pair of pairs) pair.losesAnswers = false;
       };
     },
+    hurry() {
+      hurrying = true;
+    },
     async close() {
       server.close();
       for (const pair of pairs) resetBoth(pair);
@@ -134,22 +147,19 @@ export async function startBalancer(ports: readonly number[], random: Random): P
   };
 }
 
-/** Moves bytes one way, not faster than the other end takes them, nor than `rate` bytes per second. */
-function forward(pair: Pair, from: Socket, to: Socket, rate: number | null, look: () => void): void {
+/** Moves bytes one way, not faster than the other end takes them, and with a pause after each piece. */
+function forward(pair: Pair, from: Socket, to: Socket, pauseMs: (bytes: number) => number, look: () => void): void {
   const goOn = () => {
     if (!pair.stalled && !from.destroyed) from.resume();
   };
   from.on('data', (chunk: Buffer) => {
     look();
     if (to.destroyed) return;
-    const taken = to.write(chunk);
-    if (!taken) {
-      from.pause();
-      to.once('drain', goOn);
-    } else if (rate !== null) {
-      from.pause();
-      setTimeout(goOn, (1000 * chunk.length) / rate);
-    }
+    const ms = pauseMs(chunk.length);
+    if (to.write(chunk) && ms === 0) return;
+    from.pause();
+    if (to.writableNeedDrain) to.once('drain', goOn);
+    else setTimeout(goOn, ms);
   });
   from.on('end', () => {
     if (!to.destroyed) to.end();

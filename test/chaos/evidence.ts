@@ -24,6 +24,8 @@ export type Vitals = {
   /** Open files of the staging folder, removed ones included. */
   stagedFiles: number;
   rssBytes: number;
+  /** Heap and buffers after a garbage collection; null where it could not be asked for. */
+  heapBytes: number | null;
 };
 
 /** What the database says at the end. */

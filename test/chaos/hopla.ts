@@ -29,7 +29,7 @@ export async function hoplaTarget(site: Site, plan: Plan): Promise<Target> {
 
   return {
     postgres,
-    program: [main],
+    program: main,
     readyText: 'hopla is ready',
     environment: {
       DATABASE_URL: postgres.url,

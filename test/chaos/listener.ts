@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import http from 'node:http';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Journal, StreamHappening } from './journal.ts';
 
@@ -77,15 +76,19 @@ async function follow(
     throw new Error(`the event stream answered ${response.statusCode}`);
   }
   onOpen();
-  // Without a listener a reset would end the process; the loop sees it as the end of the lines.
-  response.on('error', () => {});
   let event: Event = { name: 'message', id: null, data: '' };
-  for await (const line of createInterface({ input: response })) {
-    if (line === '') {
-      if (event.data !== '') onEvent(event);
-      event = { name: 'message', id: null, data: '' };
-    } else if (line.startsWith('event: ')) event.name = line.slice(7);
-    else if (line.startsWith('data: ')) event.data += line.slice(6);
-    else if (line.startsWith('id: ')) event.id = Number(line.slice(4));
+  let rest = '';
+  // Not by node:readline, which waits for ever on a stream that was reset.
+  for await (const chunk of response.setEncoding('utf8')) {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      if (line === '') {
+        if (event.data !== '') onEvent(event);
+        event = { name: 'message', id: null, data: '' };
+      } else if (line.startsWith('event: ')) event.name = line.slice(7);
+      else if (line.startsWith('data: ')) event.data += line.slice(6);
+      else if (line.startsWith('id: ')) event.id = Number(line.slice(4));
+    }
   }
 }

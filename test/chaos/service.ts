@@ -3,11 +3,12 @@ import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Journal } from './journal.ts';
+import { freePort } from './ports.ts';
 
 export type ServiceOptions = {
   index: number;
-  /** Arguments of node. */
-  program: string[];
+  /** The file that node runs; it listens on PORT. */
+  program: string;
   env: Record<string, string>;
   /** What the process prints once it takes requests. */
   readyText: string;
@@ -18,6 +19,9 @@ export type ServiceOptions = {
 /** A process that is started again whenever it ends, as systemd would. */
 export type Service = {
   readonly index: number;
+  readonly port: number;
+  /** Where its inspector opens when asked to by SIGUSR1. */
+  readonly inspectPort: number;
   /** Undefined while there is none. */
   readonly pid: number | undefined;
   signal(signal: NodeJS.Signals): void;
@@ -35,7 +39,9 @@ export type Service = {
 const RESTART_MS = 100;
 const STOP_MS = 15_000;
 
-export function startService(options: ServiceOptions): Service {
+export async function startService(options: ServiceOptions): Promise<Service> {
+  const port = await freePort();
+  const inspectPort = await freePort();
   const { index, program, env, readyText, logFile, journal } = options;
   let child: ChildProcess | undefined;
   let ready = false;
@@ -44,8 +50,8 @@ export function startService(options: ServiceOptions): Service {
 
   const begin = () => {
     ready = false;
-    const started = spawn(process.execPath, program, {
-      env: { PATH: process.env.PATH ?? '', ...env },
+    const started = spawn(process.execPath, [`--inspect-port=${inspectPort}`, program], {
+      env: { PATH: process.env.PATH ?? '', ...env, HOST: '127.0.0.1', PORT: `${port}` },
       stdio: ['ignore', 'pipe', 'pipe'],
       // Ctrl-C is for us; the processes end when we say so.
       detached: true,
@@ -82,6 +88,8 @@ export function startService(options: ServiceOptions): Service {
   begin();
   return {
     index,
+    port,
+    inspectPort,
     get pid() {
       return child?.pid;
     },

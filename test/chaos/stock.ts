@@ -9,7 +9,7 @@ export async function stockTarget({ stagingDirectory, cloudinaryUrl, url }: Site
   const staged = () => readdir(stagingDirectory);
   return {
     postgres: null,
-    program: [server],
+    program: server,
     environment: { STAGING_DIR: stagingDirectory, CLOUDINARY_URL: cloudinaryUrl },
     readyText: 'listening',
     async begin() {},

@@ -20,8 +20,8 @@ export type Site = {
 /** What is being tested. Null where it has no such thing. */
 export type Target = {
   postgres: Postgres | null;
-  /** Arguments of node, the environment, and what it prints once it takes requests. PORT is added. */
-  program: string[];
+  /** What node runs, with which environment (HOST and PORT are added), and what it prints once it takes requests. */
+  program: string;
   environment: Record<string, string>;
   readyText: string;
   /** Called once, when its processes are ready. */

@@ -1,16 +1,17 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Vitals } from './evidence.ts';
+import { readHeap } from './heap.ts';
+import type { Service } from './service.ts';
 
 /** Looks at a process from outside. Null when it is not there. */
 export async function readVitals(
-  index: number,
-  pid: number | undefined,
-  port: number,
+  { index, pid, port, inspectPort }: Service,
   stagingDirectory: string,
 ): Promise<Vitals | null> {
   if (pid === undefined) return null;
   try {
+    const heapBytes = await readHeap(pid, inspectPort);
     const names = await readdir(`/proc/${pid}/fd`);
     const links = await Promise.all(names.map((name) => readlink(join(`/proc/${pid}/fd`, name)).catch(() => '')));
     const clients = await socketsAt(pid, port);
@@ -21,6 +22,7 @@ export async function readVitals(
       clientSockets: links.filter((link) => clients.has(link)).length,
       stagedFiles: links.filter((link) => link.startsWith(`${stagingDirectory}/`)).length,
       rssBytes: Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024,
+      heapBytes,
     };
   } catch {
     // ENOENT: it ended while we looked.

@@ -12,7 +12,6 @@ import { openJournal } from './journal.ts';
 import { unleash } from './nemesis.ts';
 import { isBrief, type Options } from './options.ts';
 import { makePlan } from './plan.ts';
-import { freePort } from './ports.ts';
 import { createRandom } from './random.ts';
 import { type Service, startService } from './service.ts';
 import { stockTarget } from './stock.ts';
@@ -54,16 +53,22 @@ export async function runWorld(options: Options, tell: (line: string) => void, s
   const target = await (options.target === 'stock' ? stockTarget(site) : hoplaTarget(site, plan));
   world.defer(() => target.close());
 
-  const ports = await Promise.all(Array.from({ length: options.processes }, freePort));
-  const services = ports.map((port, index) => startTarget(target, index, port, site));
-  for (const service of services) world.defer(() => service.close());
+  const services: Service[] = [];
+  for (let index = 0; index < options.processes; index++) {
+    const service = await startTarget(target, index, site);
+    world.defer(() => service.close());
+    services.push(service);
+  }
   for (const service of services)
     if (!(await service.untilReady(30_000))) throw new Error(`The target did not start; see ${directory}`);
-  const balancer = await startBalancer(ports, random.fork('network'));
+  const balancer = await startBalancer(
+    services.map(({ port }) => port),
+    random.fork('network'),
+  );
   world.defer(() => balancer.close());
   url = balancer.url;
   await target.begin();
-  const look = () => lookAt(services, ports, stagingDirectory);
+  const look = () => lookAt(services, stagingDirectory);
   await delay(REST_MS);
   const before = await look();
 
@@ -79,6 +84,7 @@ export async function runWorld(options: Options, tell: (line: string) => void, s
   await unleash({ ...arena, random: random.fork('nemesis') }, options.minutes * 60_000, journal, tell, signal);
 
   tell(`${seconds(journal.now())} s  quiet; waiting until everything has come to rest`);
+  balancer.hurry();
   const deadline = performance.now() + DRAIN_MS;
   await Promise.race([uploading, delay(DRAIN_MS, undefined, { signal })]);
   await target.settle();
@@ -109,19 +115,13 @@ export async function forgetWorld({ directory }: Pick<Outcome, 'directory'>): Pr
   await rm(directory, { recursive: true, force: true });
 }
 
-function startTarget(target: Target, index: number, port: number, { directory, journal }: Site): Service {
-  return startService({
-    index,
-    program: target.program,
-    env: { ...target.environment, PORT: `${port}`, HOST: '127.0.0.1' },
-    readyText: target.readyText,
-    logFile: join(directory, `process-${index}.log`),
-    journal,
-  });
+function startTarget(target: Target, index: number, { directory, journal }: Site): Promise<Service> {
+  const { program, environment: env, readyText } = target;
+  return startService({ index, program, env, readyText, logFile: join(directory, `process-${index}.log`), journal });
 }
 
-async function lookAt(services: readonly Service[], ports: readonly number[], staging: string): Promise<Vitals[]> {
-  const looks = services.map(({ index, pid }) => readVitals(index, pid, ports[index] ?? 0, staging));
+async function lookAt(services: readonly Service[], staging: string): Promise<Vitals[]> {
+  const looks = services.map((service) => readVitals(service, staging));
   return (await Promise.all(looks)).filter((vitals) => vitals !== null);
 }
 
