@@ -4,8 +4,7 @@ import { expireTicket } from '../tickets/expire.ts';
 import type { TicketQuery } from '../tickets/list.ts';
 import { imagesOf } from '../tickets/show.ts';
 import type { Staging } from '../uploads/staging.ts';
-import { type Actor, recordChange, ticketRecord } from './audit.ts';
-import { getTicket, getUser, noTicket } from './find.ts';
+import { getTicket, getUser } from './find.ts';
 import { type Page, toPage } from './page.ts';
 
 export type OwnedTicket = { ticket: Ticket; username: string };
@@ -70,23 +69,12 @@ export async function showTicket(db: Database, ticketId: string): Promise<Ticket
  */
 export async function closeTicket(
   db: Database,
-  by: Actor,
   ticketId: string,
   staging: Staging | null,
 ): Promise<{ ticket: Ticket; ended: Image[]; changed: boolean }> {
-  await getTicket(db, ticketId);
-  const closed = await db.transaction(async (trx) => {
-    const before = await Ticket.query(trx).findById(ticketId).forUpdate();
-    if (!before) throw noTicket(ticketId);
-    const ended = await expireTicket(trx, ticketId);
-    const { ticket } = await getTicket(trx, ticketId);
-    const changed = ticket.expired && !before.expired;
-    if (changed) {
-      const after = { ...ticketRecord(ticket), endedUploads: ended.length };
-      await recordChange(trx, by, { action: 'ticket.expire', target: ticketId, before: ticketRecord(before), after });
-    }
-    return { ticket, ended, changed };
-  });
-  for (const image of closed.ended) if (image.staging === staging?.id) await staging.remove(image.id);
-  return closed;
+  const before = await getTicket(db, ticketId);
+  const ended = await expireTicket(db, ticketId);
+  for (const image of ended) if (image.staging === staging?.id) await staging.remove(image.id);
+  const { ticket } = await getTicket(db, ticketId);
+  return { ticket, ended, changed: ticket.expired && !before.ticket.expired };
 }
