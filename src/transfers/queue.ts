@@ -28,8 +28,13 @@ const QUEUE = {
   heartbeatSeconds: 10,
 } as const;
 
-/** How often pg-boss looks for jobs whose worker went silent, in seconds. */
-const MONITOR_SECONDS = 5;
+/**
+ * How often pg-boss looks for jobs whose worker went silent, in seconds. Each look is ten statements, and it is needed only
+ * where a worker dies beside others: alone, it finds what it left when it starts again (reclaim.ts).
+ */
+const MONITOR_SECONDS = 15;
+/** Jobs that wait for other jobs are looked for all the time by default; there are none here. */
+const FLOW_SECONDS = 3600;
 /** One for each worker that finishes a job, and some for looking after the queue. */
 const POOL_SIZE = 6;
 const STATEMENT_TIMEOUT_MS = 10_000;
@@ -49,6 +54,7 @@ export function createBoss(databaseUrl: string, log: Logger): PgBoss {
     schedule: false,
     superviseIntervalSeconds: MONITOR_SECONDS,
     monitorIntervalSeconds: MONITOR_SECONDS,
+    flowIntervalSeconds: FLOW_SECONDS,
   });
   boss.on('error', (error) => log.warn({ err: error }, 'queue error'));
   boss.on('warning', (warning) => log.debug({ warning }, 'queue warning'));

@@ -22,7 +22,7 @@ export type RecoveryDeps = {
 
 export type Recovery = { close(): Promise<void> };
 
-const EXPIRY_MS = 2_000;
+const EXPIRY_MS = 5_000;
 const RECOVERY_MS = 60_000;
 const BATCH = 500;
 
@@ -41,7 +41,7 @@ const BATCH = 500;
  *   after the file went                        nothing is left to do
  */
 
-/** Recovers once, then keeps looking: for what has expired every two seconds, for everything else every minute. */
+/** Recovers once, then keeps looking: for what has expired every five seconds, for everything else every minute. */
 export async function startRecovery(deps: RecoveryDeps): Promise<Recovery> {
   await recover(deps);
   const expiring = repeat(EXPIRY_MS, () => endExpired(deps), deps.log);
