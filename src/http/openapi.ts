@@ -373,7 +373,7 @@ const paths = {
 };
 
 /** The OpenAPI 3.1 document of everything above, from the schemas that check the requests. */
-export function openApiDocument(version: string): Json {
+function openApiDocument(version: string): Json {
   return {
     openapi: '3.1.0',
     info: {
