@@ -156,7 +156,9 @@ export function createTicketCard(card, model, actions) {
   const speak = () => {
     const ticket = model.current;
     if (!ticket) return;
-    const rejected = model.images.filter((image) => image.status === 'rejected').length;
+    // One whose place another photo took needs nobody's attention any more.
+    const refused = model.images.filter((image) => image.status === 'rejected').length;
+    const rejected = Math.min(refused, freePlaces(ticket));
     const parts = [
       `${ticket.counts.stored} of ${plural(ticket.counts.expected, 'photo')} delivered`,
       rejected > 0 ? `${rejected} not accepted` : '',
