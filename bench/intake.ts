@@ -122,7 +122,7 @@ async function compare(
   );
 }
 
-export function quantile(values: number[], q: number): number {
+function quantile(values: number[], q: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
 }
