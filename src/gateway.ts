@@ -71,7 +71,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   });
   starting.defer(() => storage.close());
 
-  const boss = await startQueue(config.DATABASE_URL, staging.id, log);
+  const boss = await startQueue(config.DATABASE_URL, staging, log);
   starting.defer(() => boss.stop({ graceful: false, timeout: 2_000 }));
   const hub = await startHub(config.DATABASE_URL, db, log);
   starting.defer(() => hub.close());

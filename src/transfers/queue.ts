@@ -1,7 +1,10 @@
+import { readdir } from 'node:fs/promises';
 import { fromKnex, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
+import { isId } from '../tickets/access.ts';
+import type { Staging } from '../uploads/staging.ts';
 
 /** What a job carries; its id is the image's id, so that queueing an image twice makes one job. */
 export type TransferJob = { imageId: string };
@@ -61,14 +64,38 @@ export function createBoss(databaseUrl: string, log: Logger): PgBoss {
   return boss;
 }
 
-/** Starts pg-boss (its schema included) and makes the queue of a staging area. */
-export async function startQueue(databaseUrl: string, stagingId: string, log: Logger): Promise<PgBoss> {
+/**
+ * Starts pg-boss (its schema included) and makes the queue of a staging area. Rejects when the area holds images and this
+ * database has never heard of it: what is unknown here would be swept away, and belongs to another database.
+ */
+export async function startQueue(
+  databaseUrl: string,
+  staging: Pick<Staging, 'id' | 'directory'>,
+  log: Logger,
+): Promise<PgBoss> {
   const boss = createBoss(databaseUrl, log);
   await boss.start();
-  const name = queueOf(stagingId);
-  if (await boss.getQueue(name)) await boss.updateQueue(name, QUEUE);
-  else await boss.createQueue(name, { policy: 'standard', ...QUEUE });
-  return boss;
+  try {
+    const name = queueOf(staging.id);
+    if (await boss.getQueue(name)) await boss.updateQueue(name, QUEUE);
+    else {
+      await assertEmpty(staging.directory);
+      await boss.createQueue(name, { policy: 'standard', ...QUEUE });
+    }
+    return boss;
+  } catch (error) {
+    await boss.stop({ graceful: false });
+    throw error;
+  }
+}
+
+async function assertEmpty(directory: string): Promise<void> {
+  const images = (await readdir(directory)).filter(isId).length;
+  if (images === 0) return;
+  throw new Error(
+    `The staging folder ${directory} holds images that this database does not know (${images}). Start with the DATABASE_URL that they ` +
+      'belong to, or with another STAGING_DIR; only delete them if nobody waits for them.',
+  );
 }
 
 /** Queues the transfer of an image inside the given transaction. */

@@ -39,14 +39,7 @@ export async function enterQueue(databaseUrl: string, stagingId: string, log: Lo
     while (!closing.signal.aborted) {
       await ended(client, closing.signal);
       await client.end().catch(() => {});
-      if (closing.signal.aborted) return;
-      await delay(RECONNECT_MS, undefined, { signal: closing.signal }).catch(() => {});
-      try {
-        client = await connect(databaseUrl);
-        await hold(client, queue);
-      } catch (error) {
-        log.debug({ err: error }, 'the presence in the queue is not held');
-      }
+      client = (await comeBack(databaseUrl, queue, closing.signal, log)) ?? client;
     }
   };
   const kept = keep();
@@ -56,6 +49,28 @@ export async function enterQueue(databaseUrl: string, stagingId: string, log: Lo
       await Promise.race([kept, delay(1_000, undefined, { ref: false })]);
     },
   };
+}
+
+/** Tries to hold the lock again until it does; null when `signal` says to leave. */
+async function comeBack(
+  databaseUrl: string,
+  queue: string,
+  signal: AbortSignal,
+  log: Logger,
+): Promise<pg.Client | null> {
+  while (!signal.aborted) {
+    let client: pg.Client | undefined;
+    try {
+      await delay(RECONNECT_MS, undefined, { signal });
+      client = await connect(databaseUrl);
+      await hold(client, queue);
+      return client;
+    } catch (error) {
+      log.debug({ err: error }, 'the presence in the queue is not held');
+      await client?.end().catch(() => {});
+    }
+  }
+  return null;
 }
 
 async function connect(databaseUrl: string): Promise<pg.Client> {

@@ -52,9 +52,13 @@ describe('while the database is away', () => {
 
   it('repeats what failed meanwhile', async () => {
     const { bytes, begun } = await loseDatabase({ kind: 'reset-before-storing' }, 2);
-    await until('it is known', async () => (await api.call('GET', '/readyz')).body.checks.database === 'failed');
+    await said(/presence in the queue is not held/);
     line.mend();
     await expectStoredOnce(host.cloudinaryDirectory, await untilImage(api, begun, ['stored'], 8_000), bytes);
+    await until('it shows again that it works on the queue', async () => {
+      const { rows } = await host.db.raw(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'`);
+      return rows.length === 1;
+    });
   });
 
   it('ends well when it is told to stop, and the next process goes on', async () => {

@@ -180,7 +180,10 @@ describe('an image whose transfer goes wrong', () => {
       const boss = createBoss(gateway.config.DATABASE_URL, book.log);
       await boss.start();
       for (const { begun } of sent.values()) {
-        await retryImage({ db: gateway.db, staging, boss: async () => boss }, begun.imageId);
+        await retryImage(
+          { db: gateway.db, by: { name: 'cli:test', userId: null }, staging, boss: async () => boss },
+          begun.imageId,
+        );
       }
       await boss.stop({ graceful: false });
       for (const { begun, bytes } of sent.values()) {

@@ -5,8 +5,10 @@ import { expect } from 'chai';
 import { Image } from '../../src/database/models.ts';
 import { startGateway } from '../../src/gateway.ts';
 import { type Api, createApi, type Json, tusOptions, until } from '../support/client.ts';
+import { createTestDatabase } from '../support/database.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
+import { prepareTemplate } from '../support/template.ts';
 import {
   type Begun,
   beginUpload,
@@ -174,6 +176,21 @@ describe('recovery', () => {
       expect(image.attempts).to.equal(0);
     }
     await until('staging is empty', async () => (await gateway.stagedFiles()).length === 0);
+  });
+
+  it('does not touch the images of another database', async () => {
+    const begun = await begin(photo());
+    await stage(begun.imageId, photo());
+    await gateway.stop();
+    const { databaseUrl, drop } = await createTestDatabase(prepareTemplate);
+    const mistaken = await startGateway({ ...gateway.config, DATABASE_URL: databaseUrl }, book.log).catch(
+      (error) => error,
+    );
+    await drop();
+    expect(mistaken.message).to.match(/holds images that this database does not know \(1\)/);
+    expect(await gateway.stagedFiles()).to.deep.equal([begun.imageId]);
+    await gateway.restart();
+    expect(await gateway.stagedFiles()).to.deep.equal([begun.imageId]);
   });
 
   describe('of tickets whose time runs out', () => {
