@@ -1,0 +1,166 @@
+import { expect } from 'chai';
+import type { JobWithMetadata, PgBoss } from 'pg-boss';
+import { Image } from '../../src/database/models.ts';
+import { HoplaError } from '../../src/errors.ts';
+import { passBy, type Reach } from '../../src/failpoints.ts';
+import { createCloudinaryStorage } from '../../src/storage/cloudinary.ts';
+import { moveImage } from '../../src/tickets/transition.ts';
+import { createBreaker } from '../../src/transfers/breaker.ts';
+import { createBoss, queueOf, type TransferJob } from '../../src/transfers/queue.ts';
+import { ClaimLost, type TransferDeps, transferImage } from '../../src/transfers/transfer.ts';
+import { openStaging, type Staging } from '../../src/uploads/staging.ts';
+import { type Api, createApi } from '../support/client.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { jpeg } from '../support/images.ts';
+import { type Begun, beginUpload, createLogBook, expectStoredOnce, type LogBook, untilImage } from './rig.ts';
+
+const noAbort = new AbortController().signal;
+
+/** Two workers at one image: it happens when one is taken for dead, and comes back. */
+describe('a worker', () => {
+  let gateway: TestGateway;
+  let api: Api;
+  let boss: PgBoss;
+  let staging: Staging;
+  let book: LogBook;
+  let deps: TransferDeps;
+  let begun: Begun;
+  const bytes = jpeg({ bytes: 100_000 });
+  const resources = new AsyncDisposableStack();
+
+  const fetchJob = async () => {
+    const [job] = await boss.fetch<TransferJob>(queueOf(staging.id), { includeMetadata: true });
+    if (!job) throw new Error('there is no job to fetch');
+    return job as JobWithMetadata<TransferJob>;
+  };
+  /** As reclaim.ts and pg-boss do with a worker that shows no sign of life. */
+  const takeAway = () =>
+    gateway.db.raw(`UPDATE pgboss.job SET state = 'retry', start_after = now() WHERE id = ?`, [begun.imageId]);
+  const image = async () => (await Image.query(gateway.db).findById(begun.imageId)) ?? expect.fail('no image');
+  const jobState = async () =>
+    (await gateway.db.raw('SELECT state FROM pgboss.job WHERE id = ?', [begun.imageId])).rows[0]?.state;
+  const failOnce = (status: number, message = 'trouble') =>
+    gateway.cloudinary.faults.add({
+      match: { operation: 'upload' },
+      times: 1,
+      fault: { kind: 'status', status, message },
+    });
+  const failureOf = (run: Promise<unknown>) =>
+    run.then(
+      () => expect.fail('it did not fail'),
+      (error) => error,
+    );
+  const at =
+    (point: Parameters<Reach>[0], act: () => Promise<unknown>): Reach =>
+    (reached) =>
+      reached === point ? act().then(() => undefined) : undefined;
+
+  before(async () => {
+    gateway = await startTestGateway({ TRANSFER_CONCURRENCY: '0' });
+    resources.defer(() => gateway.close());
+    api = createApi(gateway.url, (await gateway.createUser()).token);
+    book = createLogBook();
+    boss = createBoss(gateway.config.DATABASE_URL, book.log);
+    await boss.start();
+    resources.defer(() => boss.stop({ graceful: false }));
+    staging = await openStaging({ directory: gateway.config.STAGING_DIR, budgetBytes: 1e9, freeBytes: 0 });
+    const storage = createCloudinaryStorage({
+      cloudinaryUrl: gateway.config.CLOUDINARY_URL,
+      folder: 'hopla',
+      maxSockets: 2,
+      minBytesPerSecond: 1e6,
+      answerTimeoutMs: 5_000,
+      idleTimeoutMs: 5_000,
+    });
+    resources.defer(() => storage.close());
+    const breaker = createBreaker(storage, book.log);
+    resources.defer(() => breaker.close());
+    deps = {
+      db: gateway.db,
+      boss,
+      staging,
+      storage,
+      breaker,
+      reportProgress: () => {},
+      maxAttempts: 1,
+      reach: passBy,
+      log: book.log,
+    };
+  });
+  after(() => resources.disposeAsync());
+  beforeEach(async () => {
+    begun = await beginUpload(api, await api.openTicket(1), bytes);
+    await begun.send();
+  });
+  afterEach(async () => {
+    gateway.cloudinary.faults.clear();
+    expect(await gateway.stagedFiles()).to.deep.equal([]);
+  });
+
+  for (const [what, status, message] of [
+    ['give up', 500, 'trouble'],
+    ['reject the image', 400, 'Invalid image file'],
+  ] as const) {
+    it(`that lost its job cannot ${what}: the other one decides`, async () => {
+      const first = await fetchJob();
+      await takeAway();
+      const second = await fetchJob();
+      failOnce(status, message);
+      expect(await failureOf(transferImage(deps, first, noAbort))).to.be.instanceOf(ClaimLost);
+      expect(await image()).to.include({ status: 'transferring', attempts: 0 });
+      expect(await gateway.stagedFiles()).to.deep.equal([begun.imageId]);
+      expect(await jobState()).to.equal('active');
+
+      expect(await transferImage(deps, second, noAbort)).to.deep.equal({ state: 'done' });
+      await expectStoredOnce(`${gateway.config.DATA_DIR}/cloudinary`, await untilImage(api, begun, ['stored']), bytes);
+      expect(await jobState()).to.equal('completed');
+    });
+  }
+
+  it('that lost its job and succeeds all the same is believed, and the other one finds it done', async () => {
+    const first = await fetchJob();
+    await takeAway();
+    const second = await fetchJob();
+    await transferImage(deps, first, noAbort);
+    expect((await image()).status).to.equal('stored');
+    expect(await jobState()).to.equal('active');
+    expect(await transferImage(deps, second, noAbort)).to.deep.equal({ state: 'done' });
+    expect(await jobState()).to.equal('completed');
+    await expectStoredOnce(`${gateway.config.DATA_DIR}/cloudinary`, await untilImage(api, begun, ['stored']), bytes);
+  });
+
+  it('gives no alarm when the file went because the image was cancelled', async () => {
+    const cancel = async () => {
+      await moveImage(gateway.db, begun.imageId, ['transferring'], 'cancelled');
+      await staging.remove(begun.imageId);
+    };
+    const job = await fetchJob();
+    await transferImage({ ...deps, reach: at('transfer.begun', cancel) }, job, noAbort);
+    expect((await image()).status).to.equal('cancelled');
+    expect(await jobState()).to.equal('completed');
+    expect(book.lines.filter(({ msg }) => /ALARM/.test(msg))).to.deep.equal([]);
+  });
+
+  it('keeps the file of a failed image whose job is still there', async () => {
+    const job = await fetchJob();
+    await moveImage(gateway.db, begun.imageId, ['received'], 'failed');
+    await transferImage(deps, job, noAbort);
+    expect(await gateway.stagedFiles()).to.deep.equal([begun.imageId]);
+    expect(await jobState()).to.equal('completed');
+    await staging.remove(begun.imageId);
+  });
+
+  it('sends nothing while the storage wants to be left alone, not even what it had begun', async () => {
+    const pausing = {
+      ...deps,
+      reach: at('transfer.begun', () =>
+        deps.breaker.judge(new HoplaError('storage-unavailable', 'wait', { retryAfterMs: 300 })),
+      ),
+    };
+    const job = await fetchJob();
+    const since = performance.now();
+    await transferImage(pausing, job, noAbort);
+    expect(performance.now() - since).to.be.greaterThan(290);
+    await expectStoredOnce(`${gateway.config.DATA_DIR}/cloudinary`, await untilImage(api, begun, ['stored']), bytes);
+  });
+});
