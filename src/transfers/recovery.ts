@@ -27,18 +27,20 @@ const RECOVERY_MS = 60_000;
 const BATCH = 500;
 
 /*
- * Where a process can die, and who puts it right:
+ * Where a process can die (the names are those of failpoints.ts, at each of which a test kills it), and who puts it right:
  *
- *   after the claim, before the first byte     the row is an empty upload: the client goes on, or the ticket's expiry ends it
- *   between two bytes                          the file's size is the offset: likewise
- *   after the last byte, before the commit     `commitComplete` (and every HEAD)
- *   after the commit, before the answer        HEAD answers from the database
- *   a job lost by whatever means               `queueOwed`
- *   during a transfer                          the job comes back (reclaim.ts, or pg-boss after its heartbeat)
- *   after the storage has it, before the row   the repeat adopts what is there (storage/)
- *   after the row, before the file goes        `sweepFiles`
- *   after a rejection or cancel, likewise      `sweepFiles`
- *   after the file went                        nothing is left to do
+ *   place.claimed        the row is an upload without a byte: the client goes on, or the ticket's expiry ends it
+ *   upload.opened        likewise
+ *   upload.written       the file's size is the offset: likewise; with its last byte `commitComplete`, and every HEAD
+ *   upload.synced        `commitComplete`, and every HEAD
+ *   upload.committed     HEAD answers from the database, the transfer's job is there; were it not, `queueOwed`
+ *   upload.answered      likewise
+ *   transfer.fetched     the job comes back (reclaim.ts, or pg-boss after a missed heartbeat)
+ *   transfer.begun       likewise
+ *   transfer.sending     likewise
+ *   transfer.answered    likewise; the repeat adopts what the storage has
+ *   transfer.recorded    `sweepFiles`, as after a rejection, a cancel and an expiry
+ *   transfer.forgotten   nothing is left to do
  */
 
 /** Recovers once, then keeps looking: for what has expired every five seconds, for everything else every minute. */
