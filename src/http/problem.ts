@@ -39,6 +39,8 @@ const OUTAGE_MESSAGES =
 export function isDatabaseOutage(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isDatabaseOutage);
   if (!(error instanceof Error)) return false;
+  // Objection wraps what the driver threw, and keeps the SQLSTATE to itself.
+  if ('nativeError' in error) return isDatabaseOutage(error.nativeError);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   return OUTAGE_SQLSTATES.test(code) || OUTAGE_ERRNOS.has(code) || OUTAGE_MESSAGES.test(error.message);
 }
