@@ -5,6 +5,7 @@ import { type ErrorCode, HoplaError } from '../errors.ts';
 import { moveImage } from '../tickets/transition.ts';
 import { enqueueAgain } from '../transfers/queue.ts';
 import type { Staging } from '../uploads/staging.ts';
+import { type Actor, imageRecord, recordChange } from './audit.ts';
 import { getImage, getTicket } from './find.ts';
 import { type Page, type PageRequest, toPage } from './page.ts';
 
@@ -24,6 +25,7 @@ export async function listImages(
 
 export type RetryDeps = {
   db: Database;
+  by: Actor;
   /** The staging area of this machine: only who sees the file can promise a retry. */
   staging: Staging | null;
   /** Asked for when there is something to queue. */
@@ -48,6 +50,8 @@ export async function retryImage(deps: RetryDeps, imageId: string): Promise<Imag
     });
     if (!change) throw new HoplaError('invalid-request', `Image ${imageId} changed meanwhile; look at it again.`);
     await enqueueAgain(boss, trx, change.image);
+    const record = { target: imageId, before: imageRecord(image), after: imageRecord(change.image) };
+    await recordChange(trx, deps.by, { action: 'image.retry', ...record });
     return change.image;
   });
 }

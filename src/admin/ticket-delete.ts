@@ -7,6 +7,7 @@ import { isId } from '../tickets/access.ts';
 import { moveImage } from '../tickets/transition.ts';
 import { queueOf } from '../transfers/queue.ts';
 import type { Staging } from '../uploads/staging.ts';
+import { type Actor, recordChange, ticketRecord } from './audit.ts';
 import { noTicket } from './find.ts';
 
 /** The storage, and the key it has for an image whose receipt never came. */
@@ -14,6 +15,7 @@ export type RemoteStorage = Storage & { keyOf(imageId: string): string };
 
 export type DeleteDeps = {
   db: Database;
+  by: Actor;
   /** The staging area of this machine; files in others go when their own gateway looks for files without an image. */
   staging: Staging | null;
   /** Null leaves stored images where they are. */
@@ -62,13 +64,13 @@ const STORAGE_TIMEOUT_MS = 60_000;
  * meanwhile; and the storage's errors, those of reaching it before anything was changed.
  */
 export async function deleteTicket(deps: DeleteDeps, ticketId: string): Promise<DeletedTicket> {
-  const { db, storage } = deps;
+  const { db, by, storage } = deps;
   if (!isId(ticketId) || !(await Ticket.query(db).findById(ticketId))) throw noTicket(ticketId);
   await storage?.check(AbortSignal.timeout(STORAGE_TIMEOUT_MS));
-  const cancelled = await closeForGood(db, ticketId);
+  const cancelled = await closeForGood(db, by, ticketId, storage !== null);
   if (storage) await outlastTransfers(deps, ticketId);
   const images = await clearImages(deps, ticketId);
-  await deleteRows(db, ticketId);
+  await deleteRows(db, by, ticketId, { images, remote: storage !== null });
   const stagings = new Set(cancelled.map(({ staging }) => staging));
   stagings.delete(deps.staging?.id ?? '');
   return {
@@ -81,15 +83,16 @@ export async function deleteTicket(deps: DeleteDeps, ticketId: string): Promise<
 }
 
 /** Unlike an expiry it also closes a ticket that has all its images, so that a place freed later stays free. */
-async function closeForGood(db: Database, ticketId: string): Promise<Placed[]> {
+async function closeForGood(db: Database, by: Actor, ticketId: string, remote: boolean): Promise<Placed[]> {
   return db.transaction(async (trx) => {
-    const { rows } = (await trx.raw(
+    const before = await Ticket.query(trx).findById(ticketId).forUpdate();
+    if (!before) throw noTicket(ticketId);
+    await trx.raw(
       `WITH closed AS (
          UPDATE tickets SET expired = true, version = version + 1, updated_at = now() WHERE id = ? RETURNING *
        ) SELECT announce(to_jsonb(closed), NULL) FROM closed`,
       [ticketId],
-    )) as { rows: unknown[] };
-    if (rows.length === 0) throw noTicket(ticketId);
+    );
     const statuses = ['uploading', 'received', 'transferring', 'failed'] as const;
     const unstored = await Image.query(trx)
       .select('id', 'staging')
@@ -98,6 +101,8 @@ async function closeForGood(db: Database, ticketId: string): Promise<Placed[]> {
     // One by one: each is counted and announced, so that every gateway gives back its staging room.
     for (const { id } of unstored) await moveImage(trx, id, statuses, 'cancelled');
     await deleteJobs(trx, unstored, `${UNENDED} AND NOT (${ALIVE})`);
+    const after = { closed: true, cancelledImages: unstored.length, deleteStoredImages: remote };
+    await recordChange(trx, by, { action: 'ticket.close', target: ticketId, before: ticketRecord(before), after });
     return unstored;
   });
 }
@@ -160,7 +165,12 @@ async function inGroups<Item>(items: Item[], size: number, work: (item: Item) =>
   }
 }
 
-async function deleteRows(db: Database, ticketId: string): Promise<void> {
+async function deleteRows(
+  db: Database,
+  by: Actor,
+  ticketId: string,
+  gone: { images: number; remote: boolean },
+): Promise<void> {
   await db.transaction(async (trx) => {
     const ticket = await Ticket.query(trx).findById(ticketId).forUpdate();
     // Somebody else deleted it at the same time.
@@ -170,6 +180,8 @@ async function deleteRows(db: Database, ticketId: string): Promise<void> {
     const images = await Image.query(trx).select('id', 'staging').where({ ticket_id: ticketId });
     await deleteJobs(trx, images, UNENDED);
     await Ticket.query(trx).deleteById(ticketId);
+    const after = { deletedImages: gone.images, storedImagesDeleted: gone.remote };
+    await recordChange(trx, by, { action: 'ticket.delete', target: ticketId, before: ticketRecord(ticket), after });
   });
 }
 

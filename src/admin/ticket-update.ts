@@ -4,6 +4,7 @@ import { HoplaError } from '../errors.ts';
 import { parseInput } from '../http/json-body.ts';
 import { isId } from '../tickets/access.ts';
 import { TicketRequest, WATCH_AFTER_EXPIRY_MS } from '../tickets/open.ts';
+import { type Actor, recordChange, ticketRecord } from './audit.ts';
 import { noTicket } from './find.ts';
 
 /** What may be changed of a ticket; what is left out stays. Limits are those of opening one. */
@@ -25,7 +26,7 @@ const LONGEST_LIFE_MS = 10 * 365 * 86_400_000;
  * a ticket that ran out of time has to be extended with it. A new expiry lies ahead, and opens an expired ticket again:
  * uploads that had ended stay ended, their places are free.
  */
-export async function updateTicket(db: Database, ticketId: string, changes: TicketChanges): Promise<Ticket> {
+export async function updateTicket(db: Database, by: Actor, ticketId: string, changes: TicketChanges): Promise<Ticket> {
   if (!isId(ticketId)) throw noTicket(ticketId);
   return db.transaction(async (trx) => {
     const before = await Ticket.query(trx).findById(ticketId).forUpdate();
@@ -56,7 +57,10 @@ export async function updateTicket(db: Database, ticketId: string, changes: Tick
       } as never,
     )) as { rows: { ticket: Record<string, unknown> }[] };
     if (changes.expiresAt) await moveUploadTokens(trx, before, changes.expiresAt);
-    return Ticket.fromJsonRow(rows[0]?.ticket ?? {});
+    const ticket: Ticket = Ticket.fromJsonRow(rows[0]?.ticket ?? {});
+    const change = { target: ticketId, before: ticketRecord(before), after: ticketRecord(ticket) };
+    await recordChange(trx, by, { action: 'ticket.update', ...change });
+    return ticket;
   });
 }
 

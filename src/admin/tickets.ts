@@ -4,50 +4,28 @@ import { expireTicket } from '../tickets/expire.ts';
 import type { TicketQuery } from '../tickets/list.ts';
 import { imagesOf } from '../tickets/show.ts';
 import type { Staging } from '../uploads/staging.ts';
-import { getTicket, getUser } from './find.ts';
-import { type Page, toPage } from './page.ts';
+import { type Actor, recordChange, ticketRecord } from './audit.ts';
+import { getTicket, getUser, noTicket } from './find.ts';
+import type { Page } from './page.ts';
+import { type OwnedTicket, searchTickets } from './search/tickets.ts';
 
-export type OwnedTicket = { ticket: Ticket; username: string };
-
-/**
- * One page of tickets, newest first, of one user or of all.
- *
- * The indexes begin with the user: so each user's newest are looked up by them, a page at most of each, and merged. That
- * costs as much as there are users, but never as much as there are tickets.
- */
+/** One page of tickets, newest first, of one user or of all. Throws `not-found`. */
 export async function listAllTickets(
   db: Database,
   query: TicketQuery & { username?: string },
 ): Promise<Page<OwnedTicket>> {
-  const user = query.username === undefined ? null : await getUser(db, query.username);
-  const { status, createdFrom, createdTo, cursor, limit } = query;
-  const conditions = [
-    'tickets.user_id = users.id',
-    status && 'tickets.status = wanted.status',
-    createdFrom && 'created_at >= :from',
-    createdTo && 'created_at <= :to',
-    cursor && '(created_at, id) < (:cursorTime, :cursorId)',
-  ];
-  const { rows } = (await db.raw(
-    `SELECT newest.*, users.username FROM users
-     ${status ? 'CROSS JOIN unnest(CAST(:statuses AS text[])) AS wanted(status)' : ''}
-     CROSS JOIN LATERAL (
-       SELECT * FROM tickets WHERE ${conditions.filter(Boolean).join(' AND ')}
-       ORDER BY created_at DESC, id DESC LIMIT :rows
-     ) AS newest
-     ${user ? 'WHERE users.id = :userId' : ''}
-     ORDER BY newest.created_at DESC, newest.id DESC LIMIT :rows`,
-    {
-      rows: limit + 1,
-      ...(user && { userId: user.id }),
-      ...(status && { statuses: [...new Set(status)] }),
-      ...(createdFrom && { from: new Date(createdFrom.from) }),
-      ...(createdTo && { to: new Date(createdTo.to) }),
-      ...(cursor && { cursorTime: cursor.createdAt, cursorId: cursor.id }),
-    } as never,
-  )) as { rows: (Record<string, unknown> & { username: string })[] };
-  const owned = rows.map(({ username, ...row }) => ({ ticket: Ticket.fromDatabaseJson(row) as Ticket, username }));
-  return toPage(owned, limit, ({ ticket }) => encodeCursor(ticket));
+  const { username, status, createdFrom, createdTo, cursor, limit } = query;
+  const user = username === undefined ? null : await getUser(db, username);
+  const { items, next } = await searchTickets(db, {
+    limit,
+    status,
+    userId: user?.id,
+    createdFrom: createdFrom && new Date(createdFrom.from),
+    createdTo: createdTo && new Date(createdTo.to),
+    after: cursor && [cursor.createdAt.toISOString(), cursor.id],
+  });
+  const last = items.at(-1);
+  return { items, nextCursor: next && last ? encodeCursor(last.ticket) : null };
 }
 
 /** The form that the HTTP contract's cursor has, see tickets/list.ts. */
@@ -69,12 +47,23 @@ export async function showTicket(db: Database, ticketId: string): Promise<Ticket
  */
 export async function closeTicket(
   db: Database,
+  by: Actor,
   ticketId: string,
   staging: Staging | null,
 ): Promise<{ ticket: Ticket; ended: Image[]; changed: boolean }> {
-  const before = await getTicket(db, ticketId);
-  const ended = await expireTicket(db, ticketId);
-  for (const image of ended) if (image.staging === staging?.id) await staging.remove(image.id);
-  const { ticket } = await getTicket(db, ticketId);
-  return { ticket, ended, changed: ticket.expired && !before.ticket.expired };
+  await getTicket(db, ticketId);
+  const closed = await db.transaction(async (trx) => {
+    const before = await Ticket.query(trx).findById(ticketId).forUpdate();
+    if (!before) throw noTicket(ticketId);
+    const ended = await expireTicket(trx, ticketId);
+    const { ticket } = await getTicket(trx, ticketId);
+    const changed = ticket.expired && !before.expired;
+    if (changed) {
+      const after = { ...ticketRecord(ticket), endedUploads: ended.length };
+      await recordChange(trx, by, { action: 'ticket.expire', target: ticketId, before: ticketRecord(before), after });
+    }
+    return { ticket, ended, changed };
+  });
+  for (const image of closed.ended) if (image.staging === staging?.id) await staging.remove(image.id);
+  return closed;
 }

@@ -4,8 +4,10 @@ import { HoplaError } from '../errors.ts';
 import { issueToken, revokeToken } from '../identity/tokens.ts';
 import { isId } from '../tickets/access.ts';
 import { WATCH_AFTER_EXPIRY_MS } from '../tickets/open.ts';
+import { type Actor, recordChange } from './audit.ts';
 import { getTicket, getUser } from './find.ts';
 import { type Page, type PageRequest, toPage } from './page.ts';
+import { viewToken } from './view.ts';
 
 export type OwnedToken = Token & Pick<User, 'username' | 'disabledAt'>;
 
@@ -21,6 +23,7 @@ export type TokenRequest = {
 /** Issues a token; `token` is the only copy of it. Throws `not-found`, `ticket-not-found` and `invalid-request`. */
 export async function issueTokenFor(
   db: Database,
+  by: Actor,
   { username, label, expiresIn, ticketId }: TokenRequest,
 ): Promise<{ token: string; issued: OwnedToken }> {
   const user = await getUser(db, username);
@@ -32,13 +35,17 @@ export async function issueTokenFor(
     const detail = 'This ticket expired long ago, and its tokens with it; extend it, or give the token its own expiry.';
     throw new HoplaError('invalid-request', detail);
   }
-  const { token, id } = await issueToken(db, {
-    userId: user.id,
-    expiresAt,
-    ...(label === undefined ? {} : { label }),
-    ...(ticketId === undefined ? {} : { ticketId }),
+  return db.transaction(async (trx) => {
+    const { token, id } = await issueToken(trx, {
+      userId: user.id,
+      expiresAt,
+      ...(label === undefined ? {} : { label }),
+      ...(ticketId === undefined ? {} : { ticketId }),
+    });
+    const issued = await getToken(trx, id);
+    await recordChange(trx, by, { action: 'token.issue', target: id, after: viewToken(issued) });
+    return { token, issued };
   });
-  return { token, issued: await getToken(db, id) };
 }
 
 async function lifeOfUploadToken(db: Database, user: User, ticketId: string): Promise<Date> {
@@ -71,12 +78,24 @@ export async function getToken(db: Database, tokenId: string): Promise<OwnedToke
 }
 
 /** Revokes a token; callers that used it in the last two seconds may go on for as long. `changed` is false if it was. */
-export async function endToken(db: Database, tokenId: string): Promise<{ token: OwnedToken; changed: boolean }> {
-  await getToken(db, tokenId);
-  const changed = await revokeToken(db, tokenId);
-  return { token: await getToken(db, tokenId), changed };
+export async function endToken(
+  db: Database,
+  by: Actor,
+  tokenId: string,
+): Promise<{ token: OwnedToken; changed: boolean }> {
+  return db.transaction(async (trx) => {
+    const before = await getToken(trx, tokenId);
+    const changed = await revokeToken(trx, tokenId);
+    const token = await getToken(trx, tokenId);
+    if (changed) {
+      const change = { target: tokenId, before: viewToken(before), after: viewToken(token) };
+      await recordChange(trx, by, { action: 'token.revoke', ...change });
+    }
+    return { token, changed };
+  });
 }
 
-function ownedTokens(db: Database) {
+/** Tokens with their users. */
+export function ownedTokens(db: Database) {
   return Token.query(db).joinRelated('user').select('tokens.*', 'user.username', 'user.disabled_at');
 }

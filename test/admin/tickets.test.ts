@@ -72,7 +72,7 @@ describe('hopla admin tickets', () => {
       expect(await find('--status', 'expired')).to.deep.equal([]);
     });
 
-    it('looks every user’s tickets up by an index, however many there are', async () => {
+    it('looks tickets up by an index, however many there are', async () => {
       for (let users = 0; users < 20; users++) await desk.ticket(1);
       await desk.db.raw(`INSERT INTO tickets (id, user_id, expected, expired, expires_at, created_at)
         SELECT gen_random_uuid(), users.id, 1, n % 100 > 0, now(), now() - n * interval '1 second' FROM users, generate_series(1, 500) n`);
@@ -87,7 +87,7 @@ describe('hopla admin tickets', () => {
         const { rows } = await client.query(`EXPLAIN ${sql}`, bindings);
         const plan = rows.map((row: Json) => row['QUERY PLAN']).join('\n');
         expect(plan)
-          .to.include(status ? 'tickets_by_status' : 'tickets_by_user')
+          .to.include(status ? 'tickets_by_status_time' : 'tickets_by_time')
           .and.not.include('Seq Scan on tickets');
       }
       await client.end();

@@ -67,7 +67,7 @@ export function imageCommands(images: Command, run: Run): Command {
   return images;
 }
 
-async function openRetry({ db, context, defer }: Work): Promise<RetryDeps> {
+async function openRetry({ db, by, context, defer }: Work): Promise<RetryDeps> {
   const staging = await openLocalStaging(context.stagingDirectory);
   let opening: ReturnType<typeof openQueue> | undefined;
   const boss = async () => {
@@ -78,7 +78,7 @@ async function openRetry({ db, context, defer }: Work): Promise<RetryDeps> {
     }
     return opening;
   };
-  return { db, staging, boss };
+  return { db, by, staging, boss };
 }
 
 /** What could not be retried is told line by line, and by exit code 1; the rest is done all the same. */

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { connectDatabase, type Database } from '../../database/connection.ts';
 import { HoplaError } from '../../errors.ts';
 import { isDatabaseOutage } from '../../http/problem.ts';
+import { type Actor, commandLineActor } from '../audit.ts';
 import type { RemoteStorage } from '../ticket-delete.ts';
 import { plain, plainJson } from './plain-text.ts';
 import { confirm, Declined, type Terminal, UsageError } from './question.ts';
@@ -29,6 +30,8 @@ export type Result = { json: unknown; text: (columns: number | null) => string; 
 export type Work = {
   context: AdminContext;
   db: Database;
+  /** Who the audit log says it was. */
+  by: Actor;
   terminal: Terminal;
   /** See `confirm` in question.ts; --yes is taken from the command's options. */
   confirm(question: string): Promise<void>;
@@ -60,6 +63,7 @@ export function createRun(open: () => AdminContext | Promise<AdminContext>, term
       const result = await work({
         context,
         db,
+        by: commandLineActor(),
         terminal,
         confirm: (question) => confirm(terminal, options.yes === true, question),
         notice: (line) => terminal.stderr.write(`${plain(line)}\n`),

@@ -3,9 +3,10 @@ import { z } from 'zod';
 import { TicketQuery } from '../../tickets/list.ts';
 import { getTicket } from '../find.ts';
 import { openLocalStaging } from '../local-staging.ts';
+import type { OwnedTicket } from '../search/tickets.ts';
 import { deleteTicket } from '../ticket-delete.ts';
 import { type TicketChanges, updateTicket } from '../ticket-update.ts';
-import { closeTicket, listAllTickets, type OwnedTicket, showTicket, type TicketDetail } from '../tickets.ts';
+import { closeTicket, listAllTickets, showTicket, type TicketDetail } from '../tickets.ts';
 import { viewOwnedDetail, viewOwnedTicket } from '../view.ts';
 import { imageColumns } from './image-commands.ts';
 import { nextPage, parsedBy, seconds, whole, withJson, withYes } from './options.ts';
@@ -54,11 +55,11 @@ export function ticketCommands(tickets: Command, run: Run): Command {
     .description('close a ticket now: uploads still coming in end, what was received is still stored')
     .argument('<id>')
     .action((ticketId: string, options: CommonOptions) =>
-      run(options, async ({ db, context, confirm }) => {
+      run(options, async ({ db, by, context, confirm }) => {
         const { ticket, owner } = await getTicket(db, ticketId.toLowerCase());
         const uploading = ticket.claimed - ticket.received;
         await confirm(`Close ticket ${ticket.id} of ${owner.username}? ${uploading} running uploads end.`);
-        const closed = await closeTicket(db, ticket.id, await openLocalStaging(context.stagingDirectory));
+        const closed = await closeTicket(db, by, ticket.id, await openLocalStaging(context.stagingDirectory));
         const json = {
           ...viewOwnedTicket(closed.ticket, owner.username, context.publicUrl),
           changed: closed.changed,
@@ -141,7 +142,7 @@ function addUpdate(tickets: Command, run: Run): void {
     .option('--expires-in <seconds>', 'the same, counted from now', parsedBy(seconds))
     .action((ticketId: string, options: UpdateOptions) =>
       run(options, async (work) => {
-        const ticket = await updateTicket(work.db, ticketId.toLowerCase(), changesOf(options));
+        const ticket = await updateTicket(work.db, work.by, ticketId.toLowerCase(), changesOf(options));
         return reportDetail(work, await showTicket(work.db, ticket.id));
       }),
     );
@@ -167,7 +168,7 @@ function addDelete(tickets: Command, run: Run): void {
     .option('--remote', 'remove its images from the storage, too')
     .option('--wait <seconds>', 'with --remote: for transfers under way', parsedBy(whole(0, 3600)), WAIT_SECONDS)
     .action((ticketId: string, options: CommonOptions & { remote?: boolean; wait: number }) =>
-      run(options, async ({ db, context, confirm, notice, defer }) => {
+      run(options, async ({ db, by, context, confirm, notice, defer }) => {
         const { ticket, owner } = await getTicket(db, ticketId.toLowerCase());
         const { id, stored, claimed } = ticket;
         const fate = options.remote ? 'are removed from the storage' : 'stay in the storage';
@@ -179,6 +180,7 @@ function addDelete(tickets: Command, run: Run): void {
         const deleted = await deleteTicket(
           {
             db,
+            by,
             storage,
             staging: await openLocalStaging(context.stagingDirectory),
             waitMs: options.wait * 1000,

@@ -31,8 +31,8 @@ export function tokenCommands(tokens: Command, run: Run): Command {
     .option('--expires-in <seconds>', 'its life; else it ends with its ticket, or never', parsedBy(seconds))
     .option('--ticket <id>', 'make it an upload token, good for this ticket alone')
     .action(({ user, label, expiresIn, ticket, ...options }: IssueOptions) =>
-      run(options, async ({ db }) => {
-        const { token, issued } = await issueTokenFor(db, {
+      run(options, async ({ db, by }) => {
+        const { token, issued } = await issueTokenFor(db, by, {
           username: user,
           ...(label === undefined ? {} : { label }),
           ...(expiresIn === undefined ? {} : { expiresIn }),
@@ -67,10 +67,10 @@ export function tokenCommands(tokens: Command, run: Run): Command {
     .description('end a token')
     .argument('<id>', 'its id, as `tokens list` shows it')
     .action((tokenId: string, options: CommonOptions) =>
-      run(options, async ({ db, confirm }) => {
+      run(options, async ({ db, by, confirm }) => {
         const { id, username, label } = await getToken(db, tokenId.toLowerCase());
         await confirm(`Revoke token ${id} of ${username}${label ? ` (${label})` : ''}?`);
-        const { token, changed } = await endToken(db, id);
+        const { token, changed } = await endToken(db, by, id);
         const text = `token ${id} of ${plain(username)} ${changed ? 'is now' : 'was already'} revoked`;
         return { json: { ...viewToken(token), changed }, text: () => text };
       }),

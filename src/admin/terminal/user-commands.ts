@@ -27,9 +27,9 @@ export function userCommands(users: Command, run: Run): Command {
     .argument('<name>')
     .option('--admin', 'let it into the admin panel')
     .action((name: string, options: PasswordOptions & { admin?: boolean }) =>
-      run(options, async ({ db, terminal }) => {
+      run(options, async ({ db, by, terminal }) => {
         const password = await readPassword(terminal, options);
-        const user = await addUser(db, {
+        const user = await addUser(db, by, {
           username: name,
           isAdmin: options.admin ?? false,
           ...(password === undefined ? {} : { password }),
@@ -55,10 +55,10 @@ export function userCommands(users: Command, run: Run): Command {
     .description('stop a user and all its tokens; what was received still goes to the storage')
     .argument('<name>')
     .action((name: string, options: CommonOptions) =>
-      run(options, async ({ db, confirm }) => {
+      run(options, async ({ db, by, confirm }) => {
         const { username } = await getUser(db, name);
         await confirm(`Disable ${username}? Its tokens stop working within two seconds.`);
-        return reportEnabled(await setUserEnabled(db, name, false), 'disabled');
+        return reportEnabled(await setUserEnabled(db, by, name, false), 'disabled');
       }),
     );
 
@@ -66,17 +66,17 @@ export function userCommands(users: Command, run: Run): Command {
     .description('let a disabled user and its tokens work again')
     .argument('<name>')
     .action((name: string, options: CommonOptions) =>
-      run(options, async ({ db }) => reportEnabled(await setUserEnabled(db, name, true), 'enabled')),
+      run(options, async ({ db, by }) => reportEnabled(await setUserEnabled(db, by, name, true), 'enabled')),
     );
 
   withPassword(withJson(users.command('password')))
     .description('set a password; asks for it when it is not given. Tokens stay valid')
     .argument('<name>')
     .action((name: string, options: PasswordOptions) =>
-      run(options, async ({ db, terminal }) => {
+      run(options, async ({ db, by, terminal }) => {
         await getUser(db, name);
         const password = (await readPassword(terminal, options)) ?? (await askPassword(terminal));
-        const user = await changePassword(db, name, password);
+        const user = await changePassword(db, by, name, password);
         return { json: viewUser(user), text: () => `${plain(user.username)} has a new password` };
       }),
     );
