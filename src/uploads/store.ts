@@ -20,6 +20,8 @@ export type Exchange = {
   readonly baseUrl: string;
   /** Null for a creation until it has its place. */
   imageId: string | null;
+  /** The length that a PATCH declares; NaN when it declares none. */
+  readonly declares: number;
   /** The upload as the database had it under the lock. */
   image?: Image;
   /** Where the upload stands, as far as this request knows. */
@@ -75,10 +77,13 @@ export class StagingStore extends FileStore {
       if (offset === image.size) await this.#finish(image, offset);
     }
     this.#exchange.offset = offset ?? 0;
+    // tus-js-client repeats the length with every last piece, also when an earlier one broke off after declaring it.
+    // @tus/server takes that for a change unless the upload seems to have none.
+    const repeated = image.size === this.#exchange.declares;
     return new Upload({
       id,
       offset: offset ?? 0,
-      ...(image.size === null ? {} : { size: image.size }),
+      ...(image.size === null || repeated ? {} : { size: image.size }),
       creation_date: image.createdAt.toISOString(),
     });
   }
@@ -86,6 +91,7 @@ export class StagingStore extends FileStore {
   /** A size that no image has turns the upload away: it is the size of the client's file, and nothing will change it. */
   override async declareUploadLength(id: string, size: number): Promise<void> {
     const { maxImageBytes, staging, db } = this.#deps;
+    if (this.#looked.size === size) return;
     try {
       assertSize(size, maxImageBytes);
     } catch (error) {

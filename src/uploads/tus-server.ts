@@ -56,7 +56,8 @@ export function createTusServer(deps: TusServerDeps): TusServer {
   claimBeforeCreation(server, deps, current);
 
   return async (request, method, address) => {
-    const exchange: Exchange = { ...address };
+    const declares = method === 'PATCH' ? Number(request.headers['upload-length']) : Number.NaN;
+    const exchange: Exchange = { ...address, declares };
     const response = await exchanges.run(exchange, () => server.handleWeb(asWebRequest(request, method)));
     if (exchange.failure !== undefined) throw toUploadError(exchange.failure, exchange.offset);
     if (response.status >= 400)

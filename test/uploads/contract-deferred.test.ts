@@ -52,15 +52,20 @@ describe('an upload whose length comes later', () => {
     await untilCompleted(api, ticket.id);
   });
 
-  it('takes its length once', async () => {
-    const { endpoint, url } = await open();
+  it('keeps the length it was given, and lets a client that was cut off repeat it', async () => {
+    const { ticket, endpoint, url } = await open();
     await endpoint.patch(url, 0, photo.subarray(0, 10), declare(photo.length));
-    for (const size of [photo.length, photo.length + 1])
+    for (const size of [photo.length - 1, photo.length + 1])
       expectProblem(await endpoint.patch(url, 10, photo.subarray(10), declare(size)), 400, 'malformed-request');
-    expect((await endpoint.patch(url, 10, photo.subarray(10))).status).to.equal(204);
+    // As tus-js-client does with the piece that it takes for the last.
+    const again = await endpoint.patch(url, 10, photo.subarray(10), declare(photo.length));
+    expect([again.status, again.headers['upload-offset']]).to.deep.equal([204, `${photo.length}`]);
+    expect((await endpoint.patch(url, photo.length, nothing, declare(photo.length))).status).to.equal(204);
+    expect((await untilCompleted(api, ticket.id)).images[0].size).to.equal(photo.length);
     const known = await createEndpoint(await api.openTicket(1));
     const other = await known.begin({ size: photo.length });
-    expectProblem(await known.patch(other, 0, photo, declare(photo.length)), 400, 'malformed-request');
+    expectProblem(await known.patch(other, 0, photo, declare(photo.length + 1)), 400, 'malformed-request');
+    expect((await known.patch(other, 0, photo, declare(photo.length))).status).to.equal(204);
   });
 
   it('takes no length that it has passed, and no nonsense', async () => {
