@@ -14,7 +14,6 @@ import { createUploader } from './uploader.js';
 
 const visitor = findVisitor();
 watchConnection();
-byId('main').focus({ preventScroll: true });
 document.querySelector('.skip')?.addEventListener('click', (event) => {
   // Not by its address: the fragment may hold a guest's token.
   event.preventDefault();

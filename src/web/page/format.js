@@ -21,9 +21,16 @@ export function formatClock(date) {
   return date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 }
 
-/** @param {string} time RFC 3339 */
+/** The year only where it is not this one. @param {string} time RFC 3339 */
 export function formatMoment(time) {
-  return new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  const date = new Date(time);
+  return date.toLocaleString(undefined, {
+    ...(date.getFullYear() === new Date().getFullYear() ? {} : { year: 'numeric' }),
+    month: 'short',
+    day: 'numeric',
+    hour: 'numeric',
+    minute: '2-digit',
+  });
 }
 
 /** @param {number} count @param {string} one @param {string} [many] */

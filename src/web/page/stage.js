@@ -28,7 +28,12 @@ export function stageOf(image, progress) {
       return { name: 'received', upload: 100, transfer: 0, text: 'Received, waiting for its way to the cloud' };
     case 'transferring': {
       const transfer = progress?.leg === 'transfer' ? percentOf(progress.bytes, progress.total) : 0;
-      return { name: 'received', upload: 100, transfer, text: `Received, on its way to the cloud ${transfer} %` };
+      // All bytes sent is not yet delivered: that is said by the storage's receipt alone.
+      const text =
+        transfer === 100
+          ? 'Sent to the cloud, waiting for its receipt'
+          : `Received, on its way to the cloud ${transfer} %`;
+      return { name: 'received', upload: 100, transfer, text };
     }
     case 'stored':
       return { name: 'delivered', upload: 100, transfer: 100, text: 'Delivered' };
