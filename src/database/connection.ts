@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
+import { createSilenceGuard } from './silence.ts';
 
 /** bigint (oid 20) as a number: byte counts stay far below 2^53, and JSON has no other integer. */
 const BIGINT_OID = 20;
@@ -32,14 +33,16 @@ export function connectDatabase(
   databaseUrl: string,
   options: { maxConnections?: number; applicationName?: string } = {},
 ): Database {
-  return knex({
+  const silence = createSilenceGuard();
+  const db = knex({
     client: 'pg',
     connection: {
       connectionString: databaseUrl,
       application_name: options.applicationName ?? 'hopla',
       statement_timeout: STATEMENT_TIMEOUT_MS,
       query_timeout: STATEMENT_TIMEOUT_MS + 2_000,
-      idle_in_transaction_session_timeout: 30_000,
+      // Ours pause between statements for milliseconds. One whose client vanished must not hold its locks for longer.
+      idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
       types: {
@@ -51,11 +54,13 @@ export function connectDatabase(
               : pg.types.getTypeParser(oid),
       },
     } as Knex.PgConnectionConfig,
-    pool: { min: 0, max: options.maxConnections ?? 10 },
+    pool: { min: 0, max: options.maxConnections ?? 10, ...silence.pool },
     acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
     migrations: migrationSettings,
     log: quiet,
   });
+  silence.watch(db);
+  return db;
 }
 
 /** Brings the tables to the newest version. Safe to run from several processes at once: knex holds a lock meanwhile. */
