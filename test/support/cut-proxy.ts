@@ -1,0 +1,137 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+/** A TCP proxy that fails as networks do. */
+export type CutProxy = {
+  /** The address given, through the proxy. */
+  readonly url: string;
+  /** Resets every connection, and each new one, until `restore`. */
+  cut(): void;
+  /** Passes nothing on, in silence, new connections included, until `restore`. */
+  freeze(): void;
+  /**
+   * Passes new connections on again. Frozen ones go on where they stopped; with `forget` they stay silent for ever, as
+   * behind a firewall that lost its state.
+   */
+  restore(options?: { forget?: boolean }): void;
+  /**
+   * Springs once, when a client has sent these texts one after the other over one connection: `before` the last of them
+   * gets through, or `after` it did and its answer did not. Then everything is cut.
+   */
+  trap(texts: string[], when: 'before' | 'after'): Promise<void>;
+  close(): Promise<void>;
+};
+
+type Mode = 'pass' | 'cut' | 'freeze';
+type Trap = { texts: string[]; when: 'before' | 'after'; spring: () => void };
+type Link = { client: Socket; target: Socket; seen: number; forgotten: boolean };
+
+/** Starts a proxy in front of the host and port of an URL. */
+export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
+  const { hostname, port } = new URL(targetUrl);
+  const links = new Set<Link>();
+  const waiting = new Set<Socket>();
+  let mode: Mode = 'pass';
+  let trap: Trap | null = null;
+
+  const cut = () => {
+    mode = 'cut';
+    for (const { client, target } of links) {
+      client.resetAndDestroy();
+      target.destroy();
+    }
+    for (const client of waiting) client.resetAndDestroy();
+    waiting.clear();
+  };
+
+  /** True when the piece must not get through. */
+  const watch = (link: Link, piece: Buffer): boolean => {
+    const text = trap?.texts[link.seen];
+    if (!trap || text === undefined || !piece.includes(text)) return false;
+    link.seen += 1;
+    if (link.seen < trap.texts.length) return false;
+    const { when, spring } = trap;
+    trap = null;
+    if (when === 'after') {
+      // Through to the target, which ends this connection only once it has dealt with it.
+      link.client.resetAndDestroy();
+      link.target.end(piece);
+      links.delete(link);
+    }
+    cut();
+    spring();
+    return true;
+  };
+
+  const open = (client: Socket) => {
+    const target = connect(Number(port), hostname);
+    const link: Link = { client, target, seen: 0, forgotten: false };
+    links.add(link);
+    pass(client, target, (piece) => watch(link, piece));
+    pass(target, client, () => false);
+    const end = () => {
+      // What is frozen tells nobody of its end.
+      if (mode === 'freeze' || link.forgotten) return;
+      links.delete(link);
+      client.destroy();
+      target.destroy();
+    };
+    client.on('close', end);
+    target.on('close', end);
+  };
+
+  const server = createServer({ noDelay: true }, (client) => {
+    client.on('error', () => {});
+    if (mode === 'cut') client.resetAndDestroy();
+    else if (mode === 'pass') open(client);
+    else waiting.add(client.pause());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+
+  return {
+    url: Object.assign(new URL(targetUrl), {
+      hostname: '127.0.0.1',
+      port: `${(server.address() as AddressInfo).port}`,
+    }).href,
+    cut,
+    freeze() {
+      mode = 'freeze';
+      for (const { client, target } of links) for (const socket of [client, target]) socket.pause();
+    },
+    restore({ forget = false } = {}) {
+      mode = 'pass';
+      for (const link of links) {
+        if (forget) link.forgotten = true;
+        else if (!link.forgotten) for (const socket of [link.client, link.target]) socket.resume();
+        if (!forget && (link.client.destroyed || link.target.destroyed)) {
+          links.delete(link);
+          link.client.destroy();
+          link.target.destroy();
+        }
+      }
+      for (const client of waiting) open(client);
+      waiting.clear();
+    },
+    trap(texts, when) {
+      return new Promise((spring) => {
+        for (const link of links) link.seen = 0;
+        trap = { texts, when, spring };
+      });
+    },
+    async close() {
+      cut();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+/** Passes on what arrives, no faster than it is taken; never by itself while it is paused. */
+function pass(from: Socket, to: Socket, stops: (piece: Buffer) => boolean): void {
+  from.on('data', (piece) => {
+    if (!stops(piece)) to.write(piece);
+  });
+  // A reset is an ordinary end here; `close` follows.
+  from.on('error', () => {});
+}
