@@ -100,7 +100,8 @@ describe('the browser parts of the README', () => {
   let gateway: TestGateway;
   let page: Page;
   const closing = new AsyncDisposableStack();
-  before(async () => {
+  before(async function () {
+    this.timeout(90_000);
     gateway = closing.adopt(await startTestGateway(), (started) => started.close());
     const browser = closing.adopt(await startBrowser(), (started) => started.close());
     page = await browser.newPage();
@@ -208,5 +209,5 @@ function compare(file: string, text: string): void {
   const path = join(root, file);
   if (process.env.WRITE) writeFileSync(path, text);
   const current = existsSync(path) ? readFileSync(path, 'utf8') : '';
-  expect(current === text, `${file} is out of date: WRITE=1 node test/run.ts test/readme.test.ts`).to.equal(true);
+  expect(current === text, `${file} is out of date: WRITE=1 npx node test/run.ts test/readme.test.ts`).to.equal(true);
 }
