@@ -50,7 +50,9 @@ export function createBoss(databaseUrl: string, log: Logger): PgBoss {
     connectionString: databaseUrl,
     application_name: 'hopla queue',
     max: POOL_SIZE,
-    options: `-c statement_timeout=${STATEMENT_TIMEOUT_MS}`,
+    // What pg-boss does on its own connections (fetching, heartbeats) may be forgotten in a crash: the job comes back. What
+    // counts is committed in our transactions.
+    options: `-c statement_timeout=${STATEMENT_TIMEOUT_MS} -c synchronous_commit=off`,
     connectionTimeoutMillis: 5_000,
     ...QUERY_TIMEOUT,
     useListenNotify: true,

@@ -58,6 +58,7 @@ export async function openStaging({ directory, budgetBytes, freeBytes }: Staging
     else reserved.delete(imageId);
   };
 
+  const syncEntries = shareRuns(() => syncDirectory(directory));
   const pathOf = (imageId: string) => join(directory, imageId);
   return {
     id,
@@ -75,12 +76,7 @@ export async function openStaging({ directory, budgetBytes, freeBytes }: Staging
     async persist(handle) {
       await handle.datasync();
       // fsync(2): a new file's directory entry needs its own fsync, on the directory.
-      const folder = await open(directory, constants.O_RDONLY);
-      try {
-        await folder.sync();
-      } finally {
-        await folder.close();
-      }
+      await syncEntries();
     },
     remove: (imageId) => rm(pathOf(imageId), { force: true }),
     async reserve(imageId, bytes) {
@@ -106,6 +102,30 @@ export async function openStaging({ directory, budgetBytes, freeBytes }: Staging
     release: (imageId) => set(imageId, null),
     reserved: () => [...reserved.keys()],
     usage: () => ({ images: reserved.size, reservedBytes, budgetBytes }),
+  };
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const folder = await open(directory, constants.O_RDONLY);
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Runs `task` after each call, at most one at a time: calls that come while one runs share the next. */
+function shareRuns(task: () => Promise<void>): () => Promise<void> {
+  let running: Promise<unknown> = Promise.resolve();
+  let next: Promise<void> | null = null;
+  return () => {
+    next ??= running.then(() => {
+      next = null;
+      const run = task();
+      running = run.catch(() => {});
+      return run;
+    });
+    return next;
   };
 }
 
