@@ -11,7 +11,10 @@ export type Balancer = {
   cut(share: number): void;
   /** Moves nothing on some of the connections until the function that is given back is called. */
   stall(share: number): () => void;
-  /** Resets some of the connections at the client's end alone: the server does not hear of it until the function is called. */
+  /**
+   * Resets some of the connections at the client's end alone. Until the function is called the server does not hear of it;
+   * then it gets the last bytes that were on their way, late, and the end.
+   */
   halfOpen(share: number): () => void;
   /** Lets requests through and resets both ends instead of passing an answer on, until the function is called. */
   loseAnswers(share: number): () => void;
@@ -31,6 +34,9 @@ type Pair = {
 
 /** Bytes per second from a client: some are on a wire, most are phones, some of them in a train. */
 const rates = [null, 1_000_000, 300_000, 100_000, 40_000] as const;
+
+/** Between bytes that arrive late and the end of their connection. */
+const LATE_MS = 200;
 
 export async function startBalancer(ports: readonly number[], random: Random): Promise<Balancer> {
   const pairs = new Set<Pair>();
@@ -119,12 +125,17 @@ export async function startBalancer(ports: readonly number[], random: Random): P
     },
     halfOpen(share) {
       const halves = some(share);
+      const late = halves.map(({ client }) => client.read() as Buffer | null);
       for (const pair of halves) {
         pair.halfOpen = true;
         pair.client.resetAndDestroy();
       }
       return () => {
-        for (const pair of halves) pair.server.destroy();
+        for (const [index, { server: upstream }] of halves.entries()) {
+          const bytes = late[index];
+          if (bytes) upstream.write(bytes);
+          setTimeout(() => upstream.destroy(), LATE_MS);
+        }
       };
     },
     loseAnswers(share) {

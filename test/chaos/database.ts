@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
 import { type SandboxPostgres, startSandboxPostgres } from '../../src/sandbox/postgres.ts';
 import { readPidFile } from '../../src/sandbox/postmaster-process.ts';
 import { freePort } from './ports.ts';
@@ -13,6 +14,10 @@ export type Postgres = {
   start(): Promise<void>;
   /** Stops every one of its processes where it stands; the function that is given back lets them go on. */
   freeze(): Promise<() => void>;
+  /** Ends every connection; the server goes on. */
+  disconnectAll(): Promise<void>;
+  /** Takes every connection there is, until the function that is given back is called. */
+  exhaust(): Promise<() => Promise<void>>;
   close(): Promise<void>;
 };
 
@@ -55,8 +60,40 @@ export async function startPostgres(directory: string): Promise<Postgres> {
       signalAll(pids, 'SIGSTOP');
       return () => signalAll(pids.toReversed(), 'SIGCONT');
     },
+    async disconnectAll() {
+      const client = await connectTo(url);
+      await client.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`,
+      );
+      await client.end();
+    },
+    async exhaust() {
+      const taken: pg.Client[] = [];
+      const takeOne = async () => {
+        // Until one is refused: SQLSTATE 53300, too_many_connections.
+        for (let left = true; left; ) {
+          left = await connectTo(url).then(
+            (client) => taken.push(client) > 0,
+            () => false,
+          );
+        }
+      };
+      await Promise.all(Array.from({ length: 8 }, takeOne));
+      return async () => {
+        await Promise.all(taken.map((client) => client.end().catch(() => {})));
+      };
+    },
     close: () => server.close(),
   };
+}
+
+async function connectTo(connectionString: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString, application_name: 'nemesis', connectionTimeoutMillis: 5_000 });
+  // One that is ended from the other side has nothing more to say.
+  client.on('error', () => {});
+  await client.connect();
+  return client;
 }
 
 /** The processes whose parent is `pid`. proc(5): the fourth field of stat, counted behind the name in brackets. */

@@ -144,6 +144,29 @@ const databases: Disturbance[] = [
       thaw?.();
     },
   },
+  {
+    name: 'connections to Postgres ended',
+    group: 'database',
+    where: ({ postgres }) => postgres !== null,
+    async run({ postgres, random, brief }) {
+      for (let times = random.int(1, brief ? 2 : 5); times > 0; times--) {
+        await postgres?.disconnectAll();
+        await delay(random.int(50, 800));
+      }
+    },
+  },
+  {
+    name: 'Postgres out of connections',
+    group: 'database',
+    where: ({ postgres, brief }) => postgres !== null && !brief,
+    async run(arena) {
+      // Who has some loses them first.
+      await arena.postgres?.disconnectAll();
+      const giveBack = await arena.postgres?.exhaust();
+      await last(arena, 1_000, 6_000);
+      await giveBack?.();
+    },
+  },
 ];
 
 const networks: Disturbance[] = [

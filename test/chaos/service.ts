@@ -38,6 +38,7 @@ export type Service = {
 /** RestartSec= of systemd is 100 ms. */
 const RESTART_MS = 100;
 const STOP_MS = 15_000;
+const leash = new URL('leash.ts', import.meta.url).href;
 
 export async function startService(options: ServiceOptions): Promise<Service> {
   const port = await freePort();
@@ -50,9 +51,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   const begin = () => {
     ready = false;
-    const started = spawn(process.execPath, [`--inspect-port=${inspectPort}`, program], {
+    const started = spawn(process.execPath, ['--import', leash, `--inspect-port=${inspectPort}`, program], {
       env: { PATH: process.env.PATH ?? '', ...env, HOST: '127.0.0.1', PORT: `${port}` },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       // Ctrl-C is for us; the processes end when we say so.
       detached: true,
     });

@@ -33,7 +33,9 @@ export async function watchDatabase(databaseUrl: string, journal: Journal): Prom
     // What the tables said already when we connected.
     if (ticket.version <= known) return;
     versions.set(ticket.id, ticket.version);
-    if (image) move(image.id, ticket.id, image.status, false);
+    // A payload too long for NOTIFY has ids instead of rows, and tells nothing here.
+    const skipped = known > 0 && ticket.version > known + 1;
+    if (image) move(image.id, ticket.id, image.status, skipped);
   };
 
   const readTables = async (client: pg.Client) => {

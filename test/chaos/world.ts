@@ -1,12 +1,12 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startBalancer } from './balancer.ts';
 import { createClients } from './client.ts';
 import { mountDisk } from './disk.ts';
 import type { Evidence, Vitals } from './evidence.ts';
+import { makeFolder } from './folder.ts';
 import { hoplaTarget } from './hopla.ts';
 import { openJournal } from './journal.ts';
 import { unleash } from './nemesis.ts';
@@ -32,7 +32,8 @@ const REST_MS = 1_500;
 /** Runs one world to its end: clients and disturbances, quiet, and a look at everything that is left. */
 export async function runWorld(options: Options, tell: (line: string) => void, signal: AbortSignal): Promise<Outcome> {
   await using world = new AsyncDisposableStack();
-  const directory = await mkdtemp(join(tmpdir(), `hopla-chaos-${options.seed}-`));
+  const { directory, end } = await makeFolder(options.seed);
+  world.defer(end);
   const journal = openJournal(join(directory, 'journal.jsonl'));
   world.defer(() => journal.close());
   const random = createRandom(options.seed);
@@ -107,6 +108,7 @@ export async function runWorld(options: Options, tell: (line: string) => void, s
     staged: await target.staged(),
     vitals: { before, after: await look() },
   };
+  await writeFile(join(directory, 'evidence.json'), JSON.stringify({ ...evidence, journal: journal.file }, null, 2));
   return { evidence, directory, skipped };
 }
 
