@@ -33,7 +33,7 @@ const OUTAGE_ERRNOS = new Set([
   'EAI_AGAIN',
 ]);
 const OUTAGE_MESSAGES =
-  /Query read timeout|Connection (terminated|ended)|connection error|timeout exceeded when trying to connect|Timeout acquiring a connection|connection timeout/i;
+  /^timeout expired$|Query read timeout|Connection (terminated|ended)|connection error|timeout exceeded when trying to connect|Timeout acquiring a connection|connection timeout/i;
 
 /** True when a query failed because the database is away, starting, stopping or out of connections. */
 export function isDatabaseOutage(error: unknown): boolean {
