@@ -9,6 +9,7 @@ export function checkProtocol({ journal }: Evidence): Finding[] {
   const responses = journal.filter((entry) => entry.kind === 'response');
   const heads = responses.filter(({ method }) => method === 'HEAD');
   const failures = heads.filter(({ status }) => status >= 500);
+  const unforeseen = responses.filter(({ status }) => status === 500);
   const restarts = heads.filter(({ status }) => status < 500 && startsOver(status));
 
   const furthest = new Map<string, number>();
@@ -22,11 +23,13 @@ export function checkProtocol({ journal }: Evidence): Finding[] {
       backwards.push(`upload ${upload} of ${photo}: ${method} ${status} said ${offset} after ${before}, at ${at} ms`);
     furthest.set(upload, Math.max(before, offset));
   }
-  const describe = ({ at, photo, upload, status }: (typeof heads)[number]) =>
-    `upload ${upload} of ${photo}: HEAD ${status} at ${at} ms`;
+  const describe = ({ at, photo, method, upload, status }: (typeof heads)[number]) =>
+    `upload ${upload} of ${photo}: ${method} ${status} at ${at} ms`;
   return [
     finding('offsets that went backwards', `${offsets} offsets in answers`, backwards),
     finding('5xx on HEAD', `${heads.length} answers to HEAD`, failures.map(describe)),
     finding('HEAD answers that make clients start over', `${heads.length} answers to HEAD`, restarts.map(describe)),
+    // 503 and 507 say what is wrong; this one says that nobody thought of it.
+    finding('answers 500', `${responses.length} answers`, unforeseen.map(describe)),
   ];
 }

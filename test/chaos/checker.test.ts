@@ -48,7 +48,8 @@ const lies: [string, (world: Doctored) => void, Record<string, number>][] = [
     },
     { 'offsets that went backwards': 1 },
   ],
-  ['a 500 on HEAD', (world) => insert(world, { ...head, status: 500 }), { '5xx on HEAD': 1 }],
+  ['a 503 on HEAD', (world) => insert(world, { ...head, status: 503 }), { '5xx on HEAD': 1 }],
+  ['a 500', (world) => insert(world, { ...head, method: 'POST', status: 500 }), { 'answers 500': 1 }],
   [
     'a 404 on HEAD',
     (world) => insert(world, { ...head, status: 404 }),
