@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as tus from 'tus-js-client';
 
@@ -81,7 +82,7 @@ export async function untilCompleted(api: Api, ticketId: string, timeoutMs?: num
 }
 
 /** Uploads with an unmodified tus-js-client; resolves to the upload when it reports success. */
-export function tusUpload(file: Buffer, options: tus.UploadOptions): Promise<tus.Upload> {
+export function tusUpload(file: Buffer | Readable, options: tus.UploadOptions): Promise<tus.Upload> {
   return new Promise((resolve, reject) => {
     const upload = new tus.Upload(file, {
       retryDelays: [0, 50, 100, 200, 400, 800, 1600],

@@ -19,11 +19,14 @@ export type CutProxy = {
    * gets through, or `after` it did and its answer did not. Then everything is cut.
    */
   trap(texts: string[], when: 'before' | 'after'): Promise<void>;
+  /** Cuts or freezes, once, when clients have sent this many bytes from now on; those get through before `freeze`. */
+  after(bytes: number, what: 'cut' | 'freeze'): Promise<void>;
   close(): Promise<void>;
 };
 
 type Mode = 'pass' | 'cut' | 'freeze';
 type Trap = { texts: string[]; when: 'before' | 'after'; spring: () => void };
+type Meter = { left: number; what: 'cut' | 'freeze'; spring: () => void };
 type Link = { client: Socket; target: Socket; seen: number; forgotten: boolean };
 
 /** Starts a proxy in front of the host and port of an URL. */
@@ -33,6 +36,7 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
   const waiting = new Set<Socket>();
   let mode: Mode = 'pass';
   let trap: Trap | null = null;
+  let meter: Meter | null = null;
 
   const cut = () => {
     mode = 'cut';
@@ -42,6 +46,22 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
     }
     for (const client of waiting) client.resetAndDestroy();
     waiting.clear();
+  };
+
+  const freeze = () => {
+    mode = 'freeze';
+    for (const { client, target } of links) for (const socket of [client, target]) socket.pause();
+  };
+
+  const measure = (piece: Buffer) => {
+    if (!meter) return;
+    meter.left -= piece.length;
+    if (meter.left > 0) return;
+    const { what, spring } = meter;
+    meter = null;
+    if (what === 'cut') cut();
+    else freeze();
+    spring();
   };
 
   /** True when the piece must not get through. */
@@ -67,7 +87,10 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
     const target = connect(Number(port), hostname);
     const link: Link = { client, target, seen: 0, forgotten: false };
     links.add(link);
-    pass(client, target, (piece) => watch(link, piece));
+    pass(client, target, (piece) => {
+      measure(piece);
+      return watch(link, piece);
+    });
     pass(target, client, () => false);
     const end = () => {
       // What is frozen tells nobody of its end.
@@ -95,10 +118,7 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
       port: `${(server.address() as AddressInfo).port}`,
     }).href,
     cut,
-    freeze() {
-      mode = 'freeze';
-      for (const { client, target } of links) for (const socket of [client, target]) socket.pause();
-    },
+    freeze,
     restore({ forget = false } = {}) {
       mode = 'pass';
       for (const link of links) {
@@ -119,6 +139,10 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
         trap = { texts, when, spring };
       });
     },
+    after: (bytes, what) =>
+      new Promise((spring) => {
+        meter = { left: bytes, what, spring };
+      }),
     async close() {
       cut();
       server.close();
