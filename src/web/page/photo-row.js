@@ -24,7 +24,9 @@ export function createPhotoRow(onReplace) {
     el('span', { class: 'leg' }, upload),
     el('span', { class: 'leg' }, transfer),
   );
-  const reason = el('span', { class: 'reason', hidden: true });
+  const message = el('span');
+  const remedy = el('a', { target: '_blank', rel: 'noreferrer' }, 'What to do');
+  const reason = el('span', { class: 'reason', hidden: true }, message, ' ', remedy);
   const replace = el(
     'button',
     { type: 'button', class: 'quiet small', hidden: true, click: () => current && onReplace(current) },
@@ -64,7 +66,8 @@ export function createPhotoRow(onReplace) {
       transfer.style.width = `${stage.transfer}%`;
       legs.hidden = stage.name === 'rejected' || stage.name === 'ended';
       reason.hidden = image.error === null || stage.name === 'delivered';
-      setText(reason, image.error?.message ?? '');
+      setText(message, image.error?.message ?? '');
+      if (image.error) remedy.href = `/problems/${encodeURIComponent(image.error.code)}`;
       replace.hidden = !(stage.name === 'rejected' && replaceable);
       replace.setAttribute('aria-label', `Replace ${image.filename ?? 'this photo'}`);
       const source = image.url ? thumbnailOf(image.url) : preview;

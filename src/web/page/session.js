@@ -76,6 +76,28 @@ export function forgetOpening() {
   sessionStorage.removeItem(OPENING);
 }
 
+/**
+ * True for one tab at a time: the one that keeps chosen photos over a reload. Two that restored the same photos would
+ * take every upload out of each other's hands.
+ *
+ * @param {string} name
+ * @returns {Promise<boolean>}
+ */
+export function becomeKeeper(name) {
+  // Missing where a page comes over plain HTTP.
+  if (!navigator.locks) return Promise.resolve(true);
+  return new Promise((resolve) => {
+    const held = () => {
+      resolve(true);
+      return new Promise(() => {});
+    };
+    // A page that is being reloaded lets go a moment after the next one has begun.
+    navigator.locks.request(name, { signal: AbortSignal.timeout(KEEPER_MS) }, held).catch(() => resolve(false));
+  });
+}
+
+const KEEPER_MS = 1_000;
+
 /** 16 random characters. `crypto.randomUUID` is missing where a page comes over plain HTTP. */
 export function randomText() {
   const bytes = crypto.getRandomValues(new Uint8Array(12));

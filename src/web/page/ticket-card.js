@@ -4,6 +4,8 @@ import { formatBytes, formatClock, formatDuration, formatMoment, plural } from '
 import { createPhotoRow } from './photo-row.js';
 import { freePlaces } from './ticket.js';
 
+const DRAW_MS = 50;
+
 /**
  * The card beside the chooser: what the ticket has, live.
  *
@@ -169,7 +171,16 @@ export function createTicketCard(card, model, actions) {
     said = text;
   };
 
-  model.subscribe(render);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let rendering;
+  // Many photos move at once: what they change is drawn together.
+  model.subscribe(() => {
+    if (rendering !== undefined) return;
+    rendering = setTimeout(() => {
+      rendering = undefined;
+      render();
+    }, DRAW_MS);
+  });
   setInterval(tick, 1000);
   render();
   return { render };

@@ -25,6 +25,7 @@ const MEBIBYTE = 1024 * 1024;
  *
  * @param {{
  *   id: string,
+ *   keeps: boolean,
  *   target: HTMLElement,
  *   maxImageBytes: number,
  *   accept: string,
@@ -32,13 +33,15 @@ const MEBIBYTE = 1024 * 1024;
  *   tokenOf: (ticketId: string) => string,
  *   onRestored: (ticketIds: string[]) => void,
  *   onDone: () => void,
- * }} options `id` names what is kept for a reload
+ * }} options `keeps`: photos survive a reload; `id` is their name
  */
-export function createUploader({ id, target, maxImageBytes, accept, openTicket, tokenOf, onRestored, onDone }) {
+export function createUploader({ id, keeps, target, maxImageBytes, accept, openTicket, tokenOf, onRestored, onDone }) {
   /** @type {Uppy<PhotoMeta, Record<string, never>>} */
   const uppy = new Uppy({
     id,
     logger: { debug() {}, warn() {}, error() {} },
+    // From the beginning, so that a reload at any moment finds the same place of the ticket again.
+    onBeforeFileAdded: (file) => ({ ...file, meta: { ...file.meta, slot: randomText() } }),
     restrictions: { maxFileSize: maxImageBytes, allowedFileTypes: accept === '' ? null : accept.split(',') },
     locale: /** @type {any} */ (texts),
   });
@@ -67,9 +70,10 @@ export function createUploader({ id, target, maxImageBytes, accept, openTicket, 
     },
     onError: explain,
   });
-  uppy.use(GoldenRetriever, {
-    indexedDB: /** @type {any} */ ({ maxFileSize: maxImageBytes, maxTotalSize: 2048 * MEBIBYTE }),
-  });
+  if (keeps)
+    uppy.use(GoldenRetriever, {
+      indexedDB: /** @type {any} */ ({ maxFileSize: maxImageBytes, maxTotalSize: 2048 * MEBIBYTE }),
+    });
 
   /** The newest state of each image of ours, by slot. @type {Map<string, Image>} */
   const images = new Map();
@@ -98,7 +102,7 @@ export function createUploader({ id, target, maxImageBytes, accept, openTicket, 
 
   /** @param {string} fileId @param {string} ticketId */
   const assign = (fileId, ticketId) => {
-    uppy.setFileMeta(fileId, { ...uppy.getFile(fileId).meta, ticketId, slot: randomText() });
+    uppy.setFileMeta(fileId, { ...uppy.getFile(fileId).meta, ticketId });
     uppy.setFileState(fileId, { tus: { endpoint: `/v1/tickets/${ticketId}/uploads` } });
   };
 
