@@ -86,13 +86,18 @@ function makePhoto(random: Random, id: string, slots: boolean, options: Options)
     id,
     size,
     slot: slots ? `slot-${id}` : null,
-    chunkSize: random.pick([null, 16 * KIB, 64 * KIB, 100_000, 256 * KIB]),
+    chunkSize: chunkOf(random.pick([null, 16 * KIB, 64 * KIB, 100_000, 256 * KIB]), size),
     // Without a slot the protocol has no way to tell the second POST of a photo from a second photo.
     withCreation: slots && target === 'hopla' && random.chance(0.3),
     deferLength: slots && target === 'hopla' && random.chance(0.08),
     tellSha256: random.chance(0.5),
   };
   return { ...photo, sha256: createHash('sha256').update(bytesOf(photo)).digest('hex') };
+}
+
+/** A photo has 40 pieces at most: more would only take longer. */
+function chunkOf(wanted: number | null, size: number): number | null {
+  return wanted && Math.max(wanted, Math.ceil(size / 40));
 }
 
 /** The photo itself: a real image whose padding no other photo of the world has. */

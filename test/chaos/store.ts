@@ -20,17 +20,29 @@ export type Store = {
   close(): Promise<void>;
 };
 
+/** Far away, as a real one is: so a kill finds transfers under way. */
+const LATENCY: FaultRule = { match: { operation: 'upload' }, fault: { kind: 'delay', ms: 300 } };
+
 export async function startStore(directory: string): Promise<Store> {
   const port = await freePort();
-  const start = () => startSandboxCloudinary({ directory, port, ledgerFile: true });
-  let server: SandboxCloudinary = await start();
+  const start = async () => {
+    const server = await startSandboxCloudinary({ directory, port, ledgerFile: true });
+    return { server, hurry: server.faults.add(LATENCY) };
+  };
+  let { server, hurry } = await start();
   return {
     cloudinaryUrl: server.cloudinaryUrl,
     down: () => server.close(),
     async up() {
-      server = await start();
+      ({ server, hurry } = await start());
     },
-    misbehave: (rule) => server.faults.add(rule),
+    misbehave(rule) {
+      // The first rule that matches strikes, and that must not be the latency.
+      hurry();
+      const behave = server.faults.add(rule);
+      hurry = server.faults.add(LATENCY);
+      return behave;
+    },
     // Read from its disk: what counts is what is there, whatever the server says.
     async assets() {
       const records = (await readdir(join(directory, 'records'))).map((name) => join(directory, 'records', name));
