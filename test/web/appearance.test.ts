@@ -1,7 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import axe from 'axe-core';
 import { expect } from 'chai';
 import type { Browser, Page } from 'playwright-core';
 import { createApi } from '../support/client.ts';
@@ -18,10 +18,8 @@ describe('how the pages look and feel', function () {
   this.timeout(60_000);
   let gateway: TestGateway;
   let browser: Browser;
-  let axe: string;
   before(async () => {
     [gateway, browser] = await Promise.all([startTestGateway(), startBrowser()]);
-    axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
     await mkdir(PICTURES, { recursive: true });
   });
   after(async () => {
@@ -41,7 +39,7 @@ describe('how the pages look and feel', function () {
   });
   /** Notes what axe-core finds serious or critical, and what does not fit. */
   async function examine(page: Page, state: string): Promise<void> {
-    await page.evaluate(axe);
+    await page.evaluate(axe.source);
     const found = await page.evaluate<string[]>(
       "axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')" +
         ".flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => id + ': ' + html + ' ' + failureSummary)))",
