@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 
@@ -46,13 +47,18 @@ async function makeTemplate(server: TestServer, prepareTemplate: PrepareTemplate
   const name = `template_${server.templates.size + 2}`;
   await execute(server, createCopy(name, 'template1'));
   await prepareTemplate(urlOf(server, name));
-  // A connection left open would make every copy wait and then fail; here it is at least said where.
-  const { rowCount } = await execute(
-    server,
-    `SELECT FROM pg_stat_activity WHERE datname = '${name}' AND client_port > 0`,
-  );
-  if (rowCount !== 0) throw new Error('prepareTemplate left a connection open');
+  await untilUnused(server, name);
   return name;
+}
+
+/** A backend ends a moment after its client has gone. One that stays would make every copy fail; here it is said where. */
+async function untilUnused(server: TestServer, name: string): Promise<void> {
+  const deadline = performance.now() + 5_000;
+  const connected = `SELECT FROM pg_stat_activity WHERE datname = '${name}' AND client_port > 0`;
+  while ((await execute(server, connected)).rowCount !== 0) {
+    if (performance.now() > deadline) throw new Error('prepareTemplate left a connection open');
+    await delay(20);
+  }
 }
 
 /** About 45 ms. Copying the files beats the default, writing every page to the WAL, the more the template holds. */
