@@ -2,6 +2,8 @@ import { access, constants } from 'node:fs/promises';
 import type { Middleware } from 'koa';
 import type { Logger } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
+import { panelRoutes } from './admin/panel/routes.ts';
+import { withKeys } from './admin/remote-storage.ts';
 import type { Config } from './config.ts';
 import { connectDatabase, migrate } from './database/connection.ts';
 import { isStaged } from './database/states.ts';
@@ -32,7 +34,7 @@ import { createLocker } from './uploads/lock.ts';
 import { uploadRoutes } from './uploads/routes.ts';
 import { openStaging, type Staging } from './uploads/staging.ts';
 import { createTusServer } from './uploads/tus-server.ts';
-import { webRoutes } from './web/routes.ts';
+import { imageOriginsOf, webRoutes } from './web/routes.ts';
 
 /** A configuration in which it is settled where the database and the storage are. */
 export type GatewayConfig = Config & { DATABASE_URL: string; CLOUDINARY_URL: string };
@@ -127,6 +129,13 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   const tus = createTusServer({ ...finish, locker, maxImageBytes: config.MAX_IMAGE_BYTES, reportProgress: hub.report });
 
   const checkStorage = remember((signal) => storage.check(signal));
+  const checks = {
+    database: () => db.raw('SELECT 1'),
+    staging: () => access(staging.directory, constants.R_OK | constants.W_OK),
+    storage: (signal: AbortSignal) =>
+      breaker.paused ? Promise.reject(new Error('transfers are paused')) : checkStorage(signal),
+    queue: () => boss.getQueue(`transfer.${staging.id}`),
+  };
   const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf, log });
   starting.defer(() => events.close());
   const routers = [
@@ -140,11 +149,18 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     events.router,
     ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf }),
     openApiRoutes(packageJson.version),
-    healthRoutes({
-      database: () => db.raw('SELECT 1'),
-      staging: () => access(staging.directory, constants.R_OK | constants.W_OK),
-      storage: (signal) => (breaker.paused ? Promise.reject(new Error('transfers are paused')) : checkStorage(signal)),
-      queue: () => boss.getQueue(`transfer.${staging.id}`),
+    healthRoutes(checks),
+    await panelRoutes({
+      db,
+      boss,
+      staging,
+      storage: withKeys(storage, config.CLOUDINARY_FOLDER),
+      callers,
+      checks,
+      isPaused: () => breaker.paused,
+      publicUrl: config.PUBLIC_URL,
+      failuresPerMinute: config.LOGIN_FAILURES_PER_MINUTE,
+      imageOrigins: imageOriginsOf(config.CLOUDINARY_URL),
     }),
     await webRoutes({
       cloudinaryUrl: config.CLOUDINARY_URL,

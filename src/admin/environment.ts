@@ -8,6 +8,7 @@ import { connectDatabase, migrate } from '../database/connection.ts';
 import { startSandboxCloudinary } from '../sandbox/cloudinary/server.ts';
 import { startSandboxPostgres } from '../sandbox/postgres.ts';
 import { createCloudinaryStorage } from '../storage/cloudinary.ts';
+import { withKeys } from './remote-storage.ts';
 import type { AdminContext } from './terminal/run.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -120,7 +121,5 @@ function openStorage(config: Config, cloudinaryUrl: string) {
     answerTimeoutMs: timeoutMs,
     idleTimeoutMs: timeoutMs,
   });
-  // As storage/cloudinary.ts makes its public ids.
-  const keyOf = (imageId: string) => [...config.CLOUDINARY_FOLDER.split('/'), imageId].filter(Boolean).join('/');
-  return { ...storage, keyOf };
+  return withKeys(storage, config.CLOUDINARY_FOLDER);
 }

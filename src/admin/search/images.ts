@@ -62,7 +62,8 @@ function wayOf({ status, ticketId, userId, createdFrom, createdTo, text, order =
   return { table: 'images', keys: imageKeys, order: order === 'newest' ? 'desc' : 'asc', where, sieve };
 }
 
-function firstIdOf(ms: number): string {
+/** The least id that can have been made at this time. */
+export function firstIdOf(ms: number): string {
   const hex = Math.max(ms, 0).toString(16).padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }

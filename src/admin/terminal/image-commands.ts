@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Image } from '../../database/models.ts';
+import { formatBytes, formatTime } from '../format.ts';
 import { listImages, type RetryDeps, type RetryOutcome, retryImage, retryImages } from '../images.ts';
 import { openLocalStaging } from '../local-staging.ts';
 import { openQueue } from '../queue.ts';
@@ -8,7 +9,7 @@ import { id, nextPage, withJson, withPaging } from './options.ts';
 import { plain } from './plain-text.ts';
 import { UsageError } from './question.ts';
 import type { CommonOptions, Result, Run, Work } from './run.ts';
-import { type Column, formatBytes, formatTime, table } from './table.ts';
+import { type Column, table } from './table.ts';
 
 export const imageColumns: Column<Image>[] = [
   { title: 'ID', value: (image) => image.id },

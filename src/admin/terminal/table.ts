@@ -49,17 +49,3 @@ function pad<Row>(cell: string, width: number, column: Column<Row> | undefined):
   const space = ' '.repeat(width - widthOf(shown));
   return column?.align === 'right' ? space + shown : shown + space;
 }
-
-/** `2026-11-23 14:05:09`; every time is UTC. */
-export function formatTime(time: Date | null): string {
-  return time ? time.toISOString().slice(0, 19).replace('T', ' ') : '-';
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-/** `1.4 MiB` */
-export function formatBytes(bytes: number | null): string {
-  if (bytes === null) return '-';
-  const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), UNITS.length - 1);
-  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${UNITS[power]}`;
-}

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { TicketQuery } from '../../tickets/list.ts';
 import { getTicket } from '../find.ts';
+import { formatBytes, formatTime } from '../format.ts';
 import { openLocalStaging } from '../local-staging.ts';
 import type { OwnedTicket } from '../search/tickets.ts';
 import { deleteTicket } from '../ticket-delete.ts';
@@ -12,7 +13,7 @@ import { imageColumns } from './image-commands.ts';
 import { nextPage, parsedBy, seconds, whole, withJson, withYes } from './options.ts';
 import { UsageError } from './question.ts';
 import type { CommonOptions, Result, Run, Work } from './run.ts';
-import { type Column, facts, formatBytes, formatTime, table } from './table.ts';
+import { type Column, facts, table } from './table.ts';
 
 const columns: Column<OwnedTicket>[] = [
   { title: 'ID', value: ({ ticket }) => ticket.id },

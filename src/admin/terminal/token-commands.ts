@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
+import { formatTime } from '../format.ts';
 import { endToken, getToken, issueTokenFor, listTokens } from '../tokens.ts';
 import { viewToken } from '../view.ts';
 import { id, nextPage, parsedBy, seconds, withJson, withPaging, withYes } from './options.ts';
 import { plain } from './plain-text.ts';
 import type { CommonOptions, Run } from './run.ts';
-import { type Column, facts, formatTime, table } from './table.ts';
+import { type Column, facts, table } from './table.ts';
 
 type Token = Awaited<ReturnType<typeof getToken>>;
 

@@ -1,0 +1,139 @@
+import { statfs } from 'node:fs/promises';
+import type Router from '@koa/router';
+import type { Database } from '../../database/connection.ts';
+import type { Check } from '../../http/health.ts';
+import type { Staging } from '../../uploads/staging.ts';
+import { formatBytes, formatDuration } from '../format.ts';
+import { FAILED_COUNTED, type Minute, type Overview, readOverview, type StoreError } from '../overview.ts';
+import { time } from './cells.ts';
+import { chart } from './chart.ts';
+import type { PanelState, Show } from './guards.ts';
+import { type Content, html, type Markup, words } from './html.ts';
+
+export type OverviewDeps = {
+  db: Database;
+  show: Show;
+  staging: Staging;
+  checks: Record<string, Check>;
+  /** True while nothing is sent to the storage. */
+  isPaused: () => boolean;
+};
+
+type Now = Overview & {
+  broken: string[];
+  paused: boolean;
+  staging: ReturnType<Staging['usage']> & { freeBytes: number };
+};
+
+const CHECK_MS = 3_000;
+/** Several people may look, and a page asks every ten seconds. */
+const REMEMBERED_MS = 4_000;
+/** From here on it is worth a word. */
+const LONG_WAIT_MS = 5 * 60_000;
+const NEARLY_FULL = 0.8;
+
+/** `GET /admin`: whether the place is well, at a glance. */
+export function overviewRoute(router: Router<PanelState>, deps: OverviewDeps): void {
+  let known: { at: number; now: Promise<Now> } | null = null;
+  const look = () => {
+    if (known && performance.now() - known.at < REMEMBERED_MS) return known.now;
+    const now = readNow(deps);
+    known = { at: performance.now(), now };
+    now.catch(() => {
+      known = null;
+    });
+    return now;
+  };
+  router.get('/', async (ctx) => {
+    const now = await look();
+    deps.show(ctx, { title: 'Overview', body: html`<div data-live>${overview(now)}</div>` });
+  });
+}
+
+async function readNow({ db, staging, checks, isPaused }: OverviewDeps): Promise<Now> {
+  const signal = AbortSignal.timeout(CHECK_MS);
+  const looking = Object.entries(checks).map(([name, check]) => works(check, signal).then((ok) => (ok ? [] : [name])));
+  const [numbers, broken, disk] = await Promise.all([
+    readOverview(db),
+    Promise.all(looking),
+    statfs(staging.directory).catch(() => null),
+  ]);
+  const freeBytes = disk ? disk.bavail * disk.bsize : 0;
+  return { ...numbers, broken: broken.flat(), paused: isPaused(), staging: { ...staging.usage(), freeBytes } };
+}
+
+async function works(check: Check, signal: AbortSignal): Promise<boolean> {
+  const late = new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  try {
+    await Promise.race([check(signal), late]);
+    return true;
+  } catch {
+    // What is wrong is in the log, and in what /readyz says to machines.
+    return false;
+  }
+}
+
+function overview(now: Now): Markup {
+  const { queue, failed, staging } = now;
+  const used = staging.budgetBytes > 0 ? staging.reservedBytes / staging.budgetBytes : 0;
+  return html`${verdict(worriesOf(now, used))}
+<div class="columns">
+<section class="card" aria-label="Coming in">${chart('Received', now.received, 'received')}${rate(now.received)}</section>
+<section class="card" aria-label="Going out">${chart('Delivered to the storage', now.stored, 'stored')}${rate(now.stored)}</section>
+</div>
+<div class="tiles">
+${tile('Uploading', now.uploading, html`<a href="/admin/images?status=uploading">images that are arriving</a>`)}
+${tile('Waiting for the storage', queue.waiting, html`<a href="/admin/images?status=received">images</a>, ${queue.afterFailure} after a failed try`)}
+${tile('Being sent', queue.sending, html`<a href="/admin/images?status=transferring">images</a>`)}
+${tile('Oldest waiting', queue.oldest ? formatDuration(Date.now() - queue.oldest.getTime()) : '–', 'since its last byte came in')}
+${tile('Failed', failed < FAILED_COUNTED ? failed : `${FAILED_COUNTED} or more`, html`<a href="/admin/images?status=failed">images that an admin may retry</a>`, failed > 0)}
+${tile(
+  'Staging',
+  `${Math.round(used * 100)} %`,
+  html`<meter min="0" max="1" high="${NEARLY_FULL}" value="${used.toFixed(4)}" aria-label="Staging in use"></meter> ${staging.images} images, ${formatBytes(staging.reservedBytes)} of ${formatBytes(staging.budgetBytes)}; the disk has ${formatBytes(staging.freeBytes)} free`,
+  used > NEARLY_FULL,
+)}
+</div>
+<h2>Errors of the storage in the last day</h2>${errors(now.errors)}`;
+}
+
+function worriesOf({ broken, paused, queue, failed }: Now, used: number): Content[] {
+  const waited = queue.oldest ? Date.now() - queue.oldest.getTime() : 0;
+  return [
+    ...broken.map((name) => `The check of the ${name} fails.`),
+    paused && 'The storage is away or refuses the account: transfers wait, and go on by themselves.',
+    waited > LONG_WAIT_MS && `The oldest image has been waiting for ${formatDuration(waited)}.`,
+    used > NEARLY_FULL && 'Staging is nearly full; when it is, new uploads are refused with 507.',
+    failed > 0 && html`Some images <a href="/admin/images?status=failed">failed</a>.`,
+  ].filter(Boolean);
+}
+
+function verdict(worries: Content[]): Markup {
+  if (worries.length === 0) return html`<p class="verdict good">All is well.</p>`;
+  return html`<div class="verdict bad"><p>This needs a look:</p><ul>${worries.map((worry) => html`<li>${worry}</li>`)}</ul></div>`;
+}
+
+/** The last whole minutes: the running one is always too low. */
+function rate(minutes: readonly Minute[]): Markup {
+  const last = minutes.slice(-6, -1);
+  const images = last.reduce((sum, minute) => sum + minute.images, 0) / last.length;
+  const bytes = last.reduce((sum, minute) => sum + minute.bytes, 0) / last.length;
+  return html`<p class="rate"><strong>${images.toFixed(images < 10 && images > 0 ? 1 : 0)}</strong> images a minute, ${formatBytes(bytes)} <span class="muted">on average over the last 5 min</span></p>`;
+}
+
+function tile(name: string, value: Content, more: Content, alarming = false): Markup {
+  return html`<section class="card tile${alarming && ' alarming'}"><h2>${name}</h2><p class="value">${value}</p><p class="muted">${more}</p></section>`;
+}
+
+function errors(all: readonly StoreError[]): Markup {
+  if (all.length === 0) return html`<p class="card muted">None.</p>`;
+  return html`<div class="card"><table class="list"><caption class="unseen">Errors of the storage</caption>
+<thead><tr><th scope="col">Code</th><th scope="col" class="number">Images</th><th scope="col">Latest (UTC)</th><th scope="col">What it said last</th></tr></thead>
+<tbody>${all.map(
+    ({ code, images, latest, message }) => html`<tr><td data-title="Code"><div><code>${code}</code></div></td>
+<td data-title="Images" class="number"><div>${images}</div></td><td data-title="Latest (UTC)"><div>${time(latest)}</div></td>
+<td data-title="What it said last"><div>${words(message)}</div></td></tr>`,
+  )}</tbody></table></div>`;
+}

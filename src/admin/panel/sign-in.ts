@@ -1,0 +1,114 @@
+import type Router from '@koa/router';
+import type { Database } from '../../database/connection.ts';
+import { HoplaError } from '../../errors.ts';
+import { isStorableText } from '../../http/json-body.ts';
+import { createRateLimit } from '../../http/rate-limit.ts';
+import { createGate } from '../../identity/gate.ts';
+import { checkCredentials } from '../../identity/users.ts';
+import { recordChange } from '../audit.ts';
+import { field } from './form.ts';
+import { acceptForm, type PanelContext, type PanelState, SESSION_COOKIE, type Show, setCookie } from './guards.ts';
+import { html } from './html.ts';
+import { problem } from './page.ts';
+import { endSession, findSession, formTokenOf, newSecret, startSession } from './session.ts';
+
+export type SignInDeps = {
+  db: Database;
+  show: Show;
+  publicUrl: string | undefined;
+  failuresPerMinute: number;
+};
+
+const ADDRESS = '/admin/sign-in';
+/** Ties the form to the browser that asked for it, so that nobody is signed in as somebody else by a foreign page. */
+const VISITOR_COOKIE = 'hopla_admin_visitor';
+/** As with the API, see identity/routes.ts: a check takes 64 MiB and one of four threads. */
+const CHECKS_AT_ONCE = 1;
+
+/** `GET` and `POST /admin/sign-in`. */
+export function signInRoutes(router: Router<PanelState>, deps: SignInDeps): void {
+  const { db, show, publicUrl, failuresPerMinute } = deps;
+  const oneOfFew = createGate(CHECKS_AT_ONCE);
+  const failures = createRateLimit(failuresPerMinute, 'failed sign-ins');
+
+  const showForm = (ctx: PanelContext, next: string, refused: { status: number; detail: string } | null) => {
+    const visitor = ctx.cookies.get(VISITOR_COOKIE) ?? newSecret();
+    setCookie(ctx, publicUrl, { name: VISITOR_COOKIE, value: visitor, path: ADDRESS });
+    show(ctx, {
+      title: 'Sign in',
+      status: refused?.status ?? 200,
+      body: html`<form class="card narrow stack" method="post" action="${ADDRESS}">
+${problem(refused?.detail ?? null)}
+<input type="hidden" name="token" value="${formTokenOf(visitor)}">
+<input type="hidden" name="next" value="${next}">
+<label>User name <input name="username" autocomplete="username" required maxlength="100" autocapitalize="none" spellcheck="false"></label>
+<label>Password <input name="password" type="password" autocomplete="current-password" required maxlength="1000"></label>
+<button class="primary">Sign in</button>
+</form>`,
+    });
+  };
+
+  router.get('/sign-in', async (ctx) => {
+    const next = ownPath(String(ctx.query.next ?? ''));
+    // A link from elsewhere comes without the cookie (SameSite=Strict), and the page reloaded comes with it.
+    const secret = ctx.cookies.get(SESSION_COOKIE);
+    if (secret && (await findSession(db, secret, false))) return goTo(ctx, next);
+    showForm(ctx, next, null);
+  });
+
+  router.post('/sign-in', async (ctx) => {
+    await acceptForm(ctx, ctx.cookies.get(VISITOR_COOKIE) ?? newSecret(), publicUrl);
+    const { form } = ctx.state;
+    const username = field(form, 'username');
+    const password = form.get('password') ?? '';
+    const next = ownPath(field(form, 'next'));
+    // Taken before the password is looked at and given back on success, so that parallel guesses count as well.
+    const keys = [`name:${username.toLowerCase()}`, `address:${ctx.ip}`];
+    try {
+      for (const key of keys) await failures.take(key);
+    } catch (error) {
+      if (!(error instanceof HoplaError)) throw error;
+      ctx.set(error.headers);
+      return showForm(ctx, next, { status: error.status, detail: error.message });
+    }
+    const possible = isStorableText(username) && username.length <= 100 && password.length <= 1000;
+    const user = possible ? await oneOfFew(() => checkCredentials(db, username, password)) : null;
+    if (!user) return showForm(ctx, next, { status: 401, detail: 'User name or password is wrong.' });
+    if (!user.isAdmin)
+      return showForm(ctx, next, { status: 403, detail: 'This user is no administrator, so the panel is closed.' });
+    for (const key of keys) await failures.giveBack(key);
+    const secret = await db.transaction(async (trx) => {
+      const by = { name: user.username, userId: user.id };
+      await recordChange(trx, by, { action: 'user.sign-in', target: user.id, after: { address: ctx.ip } });
+      return startSession(trx, user.id);
+    });
+    ctx.state.log.info({ user: user.username }, 'signed in to the admin panel');
+    setCookie(ctx, publicUrl, { name: SESSION_COOKIE, value: secret, path: '/admin' });
+    setCookie(ctx, publicUrl, { name: VISITOR_COOKIE, value: null, path: ADDRESS });
+    goTo(ctx, next);
+  });
+}
+
+/** `POST /admin/sign-out`, for who is signed in. */
+export function signOutRoute(router: Router<PanelState>, { db, publicUrl }: SignInDeps): void {
+  router.post('/sign-out', async (ctx) => {
+    const { secret, by } = ctx.state.session;
+    await db.transaction(async (trx) => {
+      await endSession(trx, secret);
+      await recordChange(trx, by, { action: 'user.sign-out', target: by.userId });
+    });
+    setCookie(ctx, publicUrl, { name: SESSION_COOKIE, value: null, path: '/admin' });
+    goTo(ctx, ADDRESS);
+  });
+}
+
+/** The answer to a form that was obeyed: the browser gets the next page, and reloading that repeats nothing. */
+export function goTo(ctx: PanelContext, path: string): void {
+  ctx.redirect(path);
+  ctx.status = 303;
+}
+
+/** A page of the panel and nothing else, whatever a link says. */
+export function ownPath(text: string): string {
+  return /^\/admin(\/[\w/-]*)?(\?[^\s\\]*)?$/.test(text) && !text.includes('//') ? text : '/admin';
+}

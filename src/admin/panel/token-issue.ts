@@ -1,0 +1,85 @@
+import type Router from '@koa/router';
+import { z } from 'zod';
+import type { Database } from '../../database/connection.ts';
+import { HoplaError } from '../../errors.ts';
+import { isStorableText, parseInput, UNSTORABLE } from '../../http/json-body.ts';
+import { issueTokenFor } from '../tokens.ts';
+import { plainly } from './cells.ts';
+import { field } from './form.ts';
+import type { PanelContext, PanelState, Show } from './guards.ts';
+import { html } from './html.ts';
+import { one } from './list.ts';
+import { guard, problem } from './page.ts';
+import { secretPage } from './secret.ts';
+
+const DAY_SECONDS = 86_400;
+/** How long a token can live, in seconds; the empty one leaves it to the ticket, or is for ever. */
+const lives = {
+  '': 'until it is revoked; an upload token as long as its ticket’s others',
+  [DAY_SECONDS]: 'a day',
+  [7 * DAY_SECONDS]: 'a week',
+  [30 * DAY_SECONDS]: '30 days',
+  [365 * DAY_SECONDS]: 'a year',
+};
+
+const Wanted = z.object({
+  username: z.string().min(1, 'must be given').refine(isStorableText, UNSTORABLE),
+  label: z.string().max(255, 'must have at most 255 characters').refine(isStorableText, UNSTORABLE),
+  ticket: z.string().transform((text) => text.trim().toLowerCase()),
+  life: z.enum(Object.keys(lives)).transform(Number),
+});
+
+/** `GET` and `POST /admin/tokens/new` */
+export function tokenIssueRoutes(router: Router<PanelState>, { db, show }: { db: Database; show: Show }): void {
+  const showForm = (ctx: PanelContext, refused: string | null) => {
+    const value = (name: string) => ctx.state.form?.get(name) ?? one(ctx, name) ?? '';
+    const life = value('life');
+    show(ctx, {
+      title: 'Issue a token',
+      status: refused === null ? 200 : 422,
+      body: html`<form class="card stack narrow" method="post" action="/admin/tokens/new">${guard(ctx.state.session)}
+${problem(refused)}
+<label>User <input name="user" required maxlength="100" value="${value('user')}" autocapitalize="none" spellcheck="false"></label>
+<label>Label <input name="label" maxlength="255" value="${value('label')}"><small>What it is for.</small></label>
+<label>Valid <select name="life">${Object.entries(lives).map(
+        ([seconds, name]) => html`<option value="${seconds}"${seconds === life && html` selected`}>${name}</option>`,
+      )}</select></label>
+<label>Ticket <input name="ticket" maxlength="36" value="${value('ticket')}" spellcheck="false"><small>The id of a ticket makes it an upload token, for that one alone.</small></label>
+<p class="actions"><button class="primary">Issue</button></p>
+</form>`,
+    });
+  };
+
+  router.get('/tokens/new', (ctx) => showForm(ctx, null));
+
+  router.post('/tokens/new', async (ctx) => {
+    const { form, session } = ctx.state;
+    try {
+      const { username, label, ticket, life } = parseInput(Wanted, {
+        username: field(form, 'user').trim(),
+        label: field(form, 'label').trim(),
+        ticket: field(form, 'ticket'),
+        life: field(form, 'life'),
+      });
+      const { token, issued } = await issueTokenFor(db, session.by, {
+        username,
+        ...(label ? { label } : {}),
+        ...(life ? { expiresIn: life } : {}),
+        ...(ticket ? { ticketId: ticket } : {}),
+      });
+      ctx.state.log.info({ tokenId: issued.id, for: issued.username }, 'token issued in the admin panel');
+      show(
+        ctx,
+        secretPage({
+          title: 'New token',
+          label: `Token of ${issued.username}`,
+          secret: token,
+          back: html`<a href="/admin/tokens/${issued.id}">To the token</a>`,
+        }),
+      );
+    } catch (error) {
+      if (!(error instanceof HoplaError) || error.status >= 500) throw error;
+      showForm(ctx, plainly(error.message));
+    }
+  });
+}
