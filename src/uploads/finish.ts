@@ -64,13 +64,11 @@ export async function discardStaged(
 
 async function persist(deps: FinishDeps, image: Image, handle: FileHandle): Promise<void> {
   try {
-    await deps.staging.persist(handle);
+    await deps.staging.persist(image.id, handle);
   } catch (error) {
-    // After a failed fsync Linux marks the lost pages clean, and the next fsync would succeed without them. What is on
-    // the disk is unknown: start over. Nobody was told that the last byte is safe, and HEAD says offset 0 from now on.
+    // Nobody was told that the last byte is safe, and HEAD says offset 0 from now on.
     deps.log.error({ err: error, imageId: image.id }, 'staged file could not be fsynced; the upload starts over');
     deps.intake.forget(image.id);
-    await deps.staging.remove(image.id);
     throw uncommitted(error);
   }
 }

@@ -14,8 +14,8 @@ export type Staging = {
   sizeOf(imageId: string): Promise<number | null>;
   /** Opens for reading and writing; makes the file when it is not there. */
   open(imageId: string): Promise<FileHandle>;
-  /** Makes the file's bytes and its directory entry survive a power cut. */
-  persist(handle: FileHandle): Promise<void>;
+  /** Makes the file's bytes and its directory entry survive a power cut. When that fails, the file is gone. */
+  persist(imageId: string, handle: FileHandle): Promise<void>;
   /** Removes the file; one that is not there is no error. */
   remove(imageId: string): Promise<void>;
   /** Sets `bytes` of the budget aside for an image, or throws 507 `staging-full`. */
@@ -58,13 +58,22 @@ export async function openStaging({ directory, budgetBytes, freeBytes }: Staging
     else reserved.delete(imageId);
   };
 
-  const syncEntries = shareRuns(() => syncDirectory(directory));
   const pathOf = (imageId: string) => join(directory, imageId);
+  // After a failed fsync Linux marks the lost pages clean, and the next fsync would succeed without them. What is on the
+  // disk is unknown, so the file must go; one that cannot be removed just then is removed before anybody looks at it.
+  const lost = new Set<string>();
+  const remove = async (imageId: string) => {
+    await rm(pathOf(imageId), { force: true });
+    lost.delete(imageId);
+  };
+
+  const syncEntries = shareRuns(() => syncDirectory(directory));
   return {
     id,
     directory,
     pathOf,
     async sizeOf(imageId) {
+      if (lost.has(imageId)) await remove(imageId);
       try {
         return (await stat(pathOf(imageId))).size;
       } catch (error) {
@@ -73,12 +82,21 @@ export async function openStaging({ directory, budgetBytes, freeBytes }: Staging
       }
     },
     open: (imageId) => open(pathOf(imageId), constants.O_RDWR | constants.O_CREAT, 0o600),
-    async persist(handle) {
-      await handle.datasync();
-      // fsync(2): a new file's directory entry needs its own fsync, on the directory.
-      await syncEntries();
+    async persist(imageId, handle) {
+      try {
+        await handle.datasync();
+        // fsync(2): a new file's directory entry needs its own fsync, on the directory.
+        await syncEntries();
+      } catch (error) {
+        lost.add(imageId);
+        const { bytes } = reserved.get(imageId) ?? nothing;
+        set(imageId, { bytes, unwritten: bytes });
+        // EIO, EROFS: the disk that just failed may fail this too; the next look tries again.
+        await remove(imageId).catch(() => {});
+        throw error;
+      }
     },
-    remove: (imageId) => rm(pathOf(imageId), { force: true }),
+    remove,
     async reserve(imageId, bytes) {
       // Set first, looked at after: two racing creations cannot both take the last room.
       set(imageId, { bytes, unwritten: bytes });
