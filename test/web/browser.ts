@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs';
-import packaged from '@sparticuz/chromium';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import packaged, { inflate } from '@sparticuz/chromium';
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 
 const ARGUMENTS = [
@@ -15,8 +17,16 @@ const ARGUMENTS = [
 /** A real Chromium: `CHROMIUM_PATH`, or the one inside the npm package. */
 export async function startBrowser(): Promise<Browser> {
   const named = process.env.CHROMIUM_PATH;
-  const executablePath = named && existsSync(named) ? named : await packaged.executablePath();
-  return chromium.launch({ executablePath, args: ARGUMENTS, headless: true });
+  if (named && existsSync(named)) return chromium.launch({ executablePath: named, args: ARGUMENTS, headless: true });
+  // What Chromium links to and a bare machine lacks (NSS and its like) is packed beside it.
+  const binaries = join(dirname(fileURLToPath(import.meta.resolve('@sparticuz/chromium'))), '../bin');
+  const libraries = await inflate(join(binaries, 'al2023.tar.br'));
+  return chromium.launch({
+    executablePath: await packaged.executablePath(),
+    args: ARGUMENTS,
+    headless: true,
+    env: { ...process.env, LD_LIBRARY_PATH: join(libraries, 'lib') },
+  });
 }
 
 /** A page, and what its browser complained about: errors on the console, uncaught ones, breaches of the security policy. */
