@@ -186,6 +186,9 @@ export class StagingStore extends FileStore {
     if (!image) throw new HoplaError('upload-not-found');
     if (image.status !== 'uploading' && !isReceived(image.status))
       throw new HoplaError('upload-gone', `The upload is ${image.status}.`);
+    // Its bytes are in another gateway's staging area: taken here, they would be two halves of a photo.
+    if (image.status === 'uploading' && image.staging !== this.#deps.staging.id)
+      throw new HoplaError('upload-unavailable', 'Another gateway has this upload.', { retryAfterMs: 1000 });
     this.#exchange.image = image;
     return image;
   }
