@@ -58,6 +58,7 @@ function waitInLine(queue: Queue, cancel: RequestRelease, signal: AbortSignal, t
         resolve();
       },
     };
+    if (signal.aborted) return leave();
     signal.addEventListener('abort', leave);
     queue.waiting.push(waiter);
     // Answers may be asynchronous; the queue moves on when the holder unlocks, not when it says it will.

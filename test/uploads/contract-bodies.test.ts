@@ -201,4 +201,15 @@ describe('the body of an upload', () => {
     expect((await Promise.all(heads)).map(({ status }) => status)).to.deep.equal(Array(30).fill(200));
     await expectStored(ticket.id);
   });
+
+  it('that falls silent is ended in time, and keeps its bytes', async () => {
+    const { ticket, endpoint, url } = await open();
+    await gateway.restart({ UPLOAD_IDLE_SECONDS: '1' });
+    const length = { 'Content-Length': `${photo.length}` };
+    const patch = openPatch(url, endpoint.token, 0, length, photo.subarray(0, 400_000));
+    expect(await answerTo(patch).catch((error: Error) => error.message)).to.equal('socket hang up');
+    expect((await endpoint.head(url)).headers['upload-offset']).to.equal('400000');
+    await endpoint.patch(url, 400_000, photo.subarray(400_000));
+    await expectStored(ticket.id);
+  });
 });

@@ -178,4 +178,13 @@ describe('creating an upload', () => {
     const { headers } = await endpoint.create({ size: null, headers: { 'Content-Type': OFFSET_STREAM } });
     expect(headers['upload-offset']).to.equal('0');
   });
+
+  it('hands out addresses under the public one', async () => {
+    await gateway.restart({ PUBLIC_URL: 'https://uploads.example/photos/' });
+    const { status, body } = await api.call('POST', '/v1/tickets', { body: { images: 1 } });
+    expect(status).to.equal(201);
+    const uploadUrl = body.uploadUrl.replace('https://uploads.example/photos', gateway.url);
+    const url = await createEndpoint({ ...body, uploadUrl }).begin({ size: 10 });
+    expect(url).to.match(new RegExp(`^https://uploads.example/photos/v1/tickets/${body.id}/uploads/[0-9a-f-]{36}$`));
+  });
 });

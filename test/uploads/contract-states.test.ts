@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { type Api, createApi, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
-import { createEndpoint, type Endpoint, expectProblem } from './raw.ts';
+import { openUnder } from './leaks.ts';
+import { answerTo, createEndpoint, type Endpoint, expectProblem, OFFSET_STREAM, openRequest } from './raw.ts';
 
 describe('an upload in each of its states', () => {
   const photo = jpeg({ bytes: 70_000 });
@@ -137,6 +138,26 @@ describe('an upload in each of its states', () => {
     const { status, counts } = await api.ticket(ticket.id);
     expect(status).to.equal('expired');
     expect(counts).to.include({ uploading: 0, received: 1 });
+  });
+
+  it('is gone when its ticket expires while its bytes come in', async () => {
+    const { ticket, endpoint } = await open();
+    const url = await endpoint.begin({ size });
+    const patch = openRequest('PATCH', url, {
+      token: endpoint.token,
+      headers: { 'Content-Type': OFFSET_STREAM, 'Upload-Offset': '0', 'Content-Length': `${size}` },
+    });
+    const answer = answerTo(patch);
+    patch.write(photo.subarray(0, 40_000));
+    await until('the bytes are here', async () => (await api.ticket(ticket.id)).images[0].offset === 40_000);
+    await gateway.db('tickets').where({ id: ticket.id }).update({ expires_at: gateway.db.fn.now() });
+    await until('the upload has expired', async () => (await statusOf(ticket.id)) === 'expired');
+    patch.end(photo.subarray(40_000));
+    expectProblem(await answer, 410, 'upload-gone');
+    await expectGone(endpoint, url);
+    expect((await api.ticket(ticket.id)).counts).to.include({ uploading: 0, received: 0 });
+    expect(await gateway.stagedFiles()).not.to.include(url.split('/').at(-1));
+    await until('its file is closed', async () => (await openUnder(gateway.config.STAGING_DIR)).length === 0);
   });
 
   it('can be cancelled while its bytes come in', async () => {

@@ -1,4 +1,7 @@
+import { join } from 'node:path';
 import { expect } from 'chai';
+import pino from 'pino';
+import { startGateway } from '../../src/gateway.ts';
 import { type Api, createApi, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
@@ -121,6 +124,23 @@ describe('more uploads than a ticket takes', () => {
     await until('what was received is stored', async () => (await api.ticket(ticket.id)).counts.stored === received);
     const { counts } = await api.ticket(ticket.id);
     expect(counts).to.deep.equal({ expected: 8, uploading: 0, received: 0, stored: received, failed: 0 });
+  });
+
+  it('get seven places of seven through two gateways, each with a staging of its own', async () => {
+    const other = await startGateway(
+      { ...gateway.config, PORT: 0, STAGING_DIR: join(gateway.config.DATA_DIR, 'other') },
+      pino({ level: 'silent' }),
+    );
+    const { ticket, endpoint } = await open(7);
+    const through = createEndpoint({ ...ticket, uploadUrl: ticket.uploadUrl.replace(gateway.url, other.url) });
+    const answers = await times(40, (seed) => {
+      const body = photoOf(seed);
+      return (seed % 2 === 0 ? endpoint : through).create({ size: body.length, body });
+    });
+    expect(taken(answers)).to.have.lengthOf(7);
+    expectTheRestFull(answers);
+    await untilCompleted(api, ticket.id);
+    await other.close();
   });
 
   it('leave nothing behind', () => leaks.check(gateway));
