@@ -1,4 +1,3 @@
-import { randomUUIDv7 } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,13 +7,12 @@ import { connectDatabase, type Database } from '../../src/database/connection.ts
 import type { Image, Ticket } from '../../src/database/models.ts';
 import type { ImageStatus } from '../../src/database/states.ts';
 import { createUser } from '../../src/identity/users.ts';
-import { claimPlace } from '../../src/tickets/claim.ts';
 import { openTicket } from '../../src/tickets/open.ts';
-import { type ImageChanges, moveImage } from '../../src/tickets/transition.ts';
 import { type Json, until } from '../support/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { prepareTemplate } from '../support/template.ts';
 import { type Admin, createAdmin } from './admin.ts';
+import { type ImageTraits, makeImage } from './things.ts';
 
 /** A database without a gateway, and an admin in front of it. */
 export type Desk = {
@@ -25,13 +23,11 @@ export type Desk = {
   /** A new ticket of a new user. */
   ticket(images: number, more?: { description?: string; username?: string }): Promise<Ticket>;
   /** A new image in a ticket, brought to a state. */
-  image(ticketId: string, status: ImageStatus, more?: { filename?: string; staging?: string }): Promise<Image>;
+  image(ticketId: string, status: ImageStatus, more?: ImageTraits): Promise<Image>;
   /** A row as it stands. */
   row(table: string, id: string): Promise<Json>;
   close(): Promise<void>;
 };
-
-const received: ImageChanges = { size: 10, sha256: 'a'.repeat(64), md5: 'b'.repeat(32) };
 
 export async function openDesk(): Promise<Desk> {
   await using opening = new AsyncDisposableStack();
@@ -56,31 +52,7 @@ export async function openDesk(): Promise<Desk> {
       const request = { images, description, metadata: null, expiresIn: 3600 };
       return (await openTicket(db, user.id, request, null)).ticket;
     },
-    async image(ticketId, status, { filename = 'photo.jpg', staging = 'elsewhere' } = {}) {
-      const imageId = randomUUIDv7();
-      const place = await claimPlace(db, {
-        ticketId,
-        imageId,
-        slot: null,
-        size: 10,
-        filename,
-        uploadMetadata: null,
-        expectedSha256: null,
-        staging,
-      });
-      if (place.kind !== 'claimed') throw new Error('the slot was taken');
-      if (status === 'uploading') return place.change.image;
-      const facts: ImageChanges = status === 'cancelled' ? {} : { ...received, received_at: new Date() };
-      if (status === 'stored') {
-        const key = `hopla/${imageId}`;
-        Object.assign(facts, { storage_key: key, url: `https://img.example/${key}`, stored_at: new Date() });
-      }
-      if (status === 'failed')
-        Object.assign(facts, { attempts: 7, error_code: 'storage-mismatch', error_message: 'no' });
-      const change = await moveImage(db, imageId, ['uploading'], status, facts);
-      if (!change) throw new Error('the image did not move');
-      return change.image;
-    },
+    image: (ticketId, status, more) => makeImage(db, ticketId, status, more),
     row: (table, id) => db(table).where({ id }).first(),
     close: () => opened.disposeAsync(),
   };
