@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import type { Logger } from 'pino';
 import { adminCommand } from './admin/commands.ts';
@@ -10,6 +12,7 @@ import type { GatewayConfig } from './gateway.ts';
 import { createLog } from './log.ts';
 import { banner } from './sandbox/banner.ts';
 import { startSandbox, welcome } from './sandbox/start.ts';
+import { uploadCommand } from './upload-command/command.ts';
 
 /** Beyond this, what still runs is left to the next start, which picks it up. */
 const STOP_MS = 10_000;
@@ -118,6 +121,15 @@ program.addCommand(
     const { openAdminEnvironment } = await import('./admin/environment.ts');
     return openAdminEnvironment(config);
   }),
+);
+program.addCommand(
+  uploadCommand(() => ({
+    url: process.env.HOPLA_URL || undefined,
+    token: process.env.HOPLA_TOKEN || undefined,
+    sandboxFile: join(process.env.DATA_DIR ?? '.hopla', 'sandbox.json'),
+    // https://specifications.freedesktop.org/basedir-spec: what should outlive a restart of the command, and is no data.
+    stateDirectory: join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'hopla', 'uploads'),
+  })),
 );
 
 try {
