@@ -16,6 +16,7 @@ import { listen } from './http/server.ts';
 import { createAuthentication } from './identity/bearer.ts';
 import { createCallers } from './identity/callers.ts';
 import { identityRoutes } from './identity/routes.ts';
+import { createMetrics } from './metrics.ts';
 import { type Hub, startHub } from './progress/hub.ts';
 import { progressRoutes } from './progress/routes.ts';
 import { createCloudinaryStorage } from './storage/cloudinary.ts';
@@ -79,6 +80,10 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   starting.defer(() => hub.close());
   starting.defer(followStaging(hub, staging, config.MAX_IMAGE_BYTES));
 
+  const breaker = createBreaker(storage, log);
+  starting.defer(() => breaker.close());
+  const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
+
   const intake = createIntake({ acceptedTypes: config.ACCEPTED_TYPES, maxPixels: config.MAX_IMAGE_PIXELS });
   const finish: FinishDeps = {
     db,
@@ -86,12 +91,10 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     intake,
     log,
     reach,
-    enqueueTransfer: (trx, image) => enqueueTransfer(boss, trx, image),
+    enqueueTransfer: metrics.countReceived((trx, image) => enqueueTransfer(boss, trx, image)),
   };
   const locker = createLocker(LOCK_TIMEOUT_MS);
 
-  const breaker = createBreaker(storage, log);
-  starting.defer(() => breaker.close());
   if (config.TRANSFER_CONCURRENCY > 0) {
     const presence = await enterQueue(config.DATABASE_URL, staging.id, log);
     starting.defer(() => presence.close());
@@ -110,7 +113,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     db,
     boss,
     staging,
-    storage,
+    storage: metrics.measure(storage),
     breaker,
     reportProgress: hub.report,
     maxAttempts: config.TRANSFER_ATTEMPTS,
@@ -149,6 +152,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     events.router,
     ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf }),
     openApiRoutes(packageJson.version),
+    metrics.router,
     healthRoutes(checks),
     await panelRoutes({
       db,

@@ -361,6 +361,17 @@ const paths = {
       responses: { 200: answer('It does') },
     },
   },
+  '/metrics': {
+    get: {
+      operationId: 'metrics',
+      tags: ['Running'],
+      summary: 'What this process did and what waits, for Prometheus',
+      security: [],
+      responses: {
+        200: answer('Prometheus text format', { content: { 'text/plain': { schema: { type: 'string' } } } }),
+      },
+    },
+  },
   '/readyz': {
     get: {
       operationId: 'readiness',

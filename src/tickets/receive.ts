@@ -1,3 +1,4 @@
+import type { Knex } from 'knex';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { type Change, moveImage } from './transition.ts';
@@ -15,7 +16,7 @@ export type ReceivedFacts = {
 };
 
 /** Puts the transfer of an image into the queue, inside the given transaction. */
-export type EnqueueTransfer = (trx: Database, image: Image) => Promise<void>;
+export type EnqueueTransfer = (trx: Knex.Transaction, image: Image) => Promise<void>;
 
 /**
  * Counts an image as received and queues its transfer, in one transaction: from here on its last byte may be

@@ -1,0 +1,44 @@
+import { expect } from 'chai';
+import { createApi, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { jpeg } from '../support/images.ts';
+
+describe('the metrics', () => {
+  let gateway: TestGateway;
+  before(async () => {
+    gateway = await startTestGateway({ TRANSFER_ATTEMPTS: '1' });
+  });
+  after(() => gateway.close());
+
+  const read = async (): Promise<(name: string) => number> => {
+    const response = await fetch(`${gateway.url}/metrics`);
+    expect(response.headers.get('Content-Type')).to.match(/^text\/plain/);
+    const lines = (await response.text()).split('\n');
+    return (name) => Number(lines.find((line) => line.startsWith(`${name} `))?.split(' ')[1] ?? 0);
+  };
+
+  it('count what was received, what the storage answered, and what waits', async () => {
+    const before = await read();
+    expect(before('hopla_images_received_total')).to.equal(0);
+    expect(before('hopla_staging_budget_bytes')).to.equal(gateway.config.STAGING_BUDGET_BYTES);
+
+    const api = createApi(gateway.url, (await gateway.createUser()).token);
+    const ticket = await api.openTicket(2);
+    for (const seed of [1, 2]) await tusUpload(jpeg({ bytes: 10_000, seed }), tusOptions(ticket));
+    await untilCompleted(api, ticket.id);
+    const after = await read();
+    expect(after('hopla_images_received_total')).to.equal(2);
+    expect(after('hopla_received_bytes_total')).to.equal(20_000);
+    expect(after('hopla_stored_bytes_total')).to.equal(20_000);
+    expect(after('hopla_transfer_seconds_count{outcome="stored"}')).to.equal(2);
+    expect(after('hopla_transfers_waiting')).to.equal(0);
+
+    gateway.cloudinary.faults.add({ match: { operation: 'upload' }, fault: { kind: 'status', status: 500 } });
+    const failing = await api.openTicket(1);
+    await tusUpload(jpeg({ bytes: 10_000, seed: 3 }), tusOptions(failing));
+    await until('the image failed', async () => (await api.ticket(failing.id)).counts.failed === 1);
+    const last = await read();
+    expect(last('hopla_transfer_seconds_count{outcome="storage-unavailable"}')).to.equal(1);
+    expect(last('hopla_staging_bytes')).to.equal(10_000);
+  });
+});
