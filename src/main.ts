@@ -9,6 +9,7 @@ import { ConfigError, describeConfig, readConfig } from './config.ts';
 import { connectDatabase, migrate, rollback } from './database/connection.ts';
 import { readFailpoints } from './failpoints.ts';
 import type { GatewayConfig } from './gateway.ts';
+import { isDatabaseOutage } from './http/problem.ts';
 import { createLog } from './log.ts';
 import { banner } from './sandbox/banner.ts';
 import { startSandbox, welcome } from './sandbox/start.ts';
@@ -25,7 +26,10 @@ async function serve(): Promise<void> {
   const log = await createLog(config.LOG_LEVEL);
   await using running = new AsyncDisposableStack();
   const asked = stopSignal(log);
-  const local = config.DATABASE_URL === undefined || config.CLOUDINARY_URL === undefined;
+  // A demo user, whose password everybody can read, has no place in a database that somebody set up.
+  const local = config.DATABASE_URL === undefined;
+  if (!local && config.CLOUDINARY_URL === undefined)
+    log.warn({ folder: config.DATA_DIR }, 'images stay on this machine: set CLOUDINARY_URL to store them elsewhere');
   const sandbox = await startSandbox(config, log);
   running.defer(() => sandbox.close());
   const settled: GatewayConfig = {
@@ -63,7 +67,11 @@ function stopSignal(log: Logger): Promise<string> {
   });
 }
 
-async function migrateDatabase({ down }: { down?: boolean }): Promise<void> {
+async function migrateDatabase({ down, yes }: { down?: boolean; yes?: boolean }): Promise<void> {
+  if (down && !yes)
+    throw new Error(
+      'Taking a migration back deletes the tables it made, with what is in them. Repeat with --yes if that is meant.',
+    );
   const config = readConfig(process.env);
   const { openAdminEnvironment } = await import('./admin/environment.ts');
   const environment = openAdminEnvironment(config);
@@ -108,7 +116,8 @@ program
 program
   .command('migrate')
   .description('bring the database tables up to date')
-  .option('--down', 'take the newest batch of migrations back')
+  .option('--down', 'take the newest batch of migrations back, and with it the data in its tables')
+  .option('--yes', 'do that without asking')
   .action(migrateDatabase);
 program
   .command('config')
@@ -138,6 +147,9 @@ try {
 } catch (error) {
   // A person reads this: the message says what to do, the stack is for whoever asks for it.
   const debugging = process.env.LOG_LEVEL === 'debug' && !(error instanceof ConfigError);
-  process.stderr.write(`${error instanceof Error ? (debugging ? error.stack : error.message) : String(error)}\n`);
+  const text = error instanceof Error ? (debugging ? error.stack : error.message) : String(error);
+  process.stderr.write(
+    `${isDatabaseOutage(error) ? `The database of DATABASE_URL cannot be reached: ${text}` : text}\n`,
+  );
   process.exitCode = 1;
 }
