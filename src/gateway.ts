@@ -7,6 +7,7 @@ import { withKeys } from './admin/remote-storage.ts';
 import type { Config } from './config.ts';
 import { connectDatabase, migrate } from './database/connection.ts';
 import { isStaged } from './database/states.ts';
+import { docsRoutes } from './docs/routes.ts';
 import { passBy, type Reach } from './failpoints.ts';
 import { createApp, type State } from './http/app.ts';
 import { healthRoutes, remember } from './http/health.ts';
@@ -152,6 +153,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     events.router,
     ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf }),
     openApiRoutes(packageJson.version),
+    docsRoutes(),
     metrics.router,
     healthRoutes(checks),
     await panelRoutes({

@@ -80,7 +80,7 @@ function problems(...codes: ErrorCode[]): Json {
   const groups = Map.groupBy(codes, (code) => errorKinds[code].status);
   return Object.fromEntries(
     [...groups].map(([status, group]) => {
-      const description = group.map((code) => `\`${code}\`: ${errorKinds[code].title}`).join('\n\n');
+      const description = group.map((code) => `[\`${code}\`](/problems/${code}): ${errorKinds[code].title}`).join('\n\n');
       return [
         `${status}`,
         answer(description, { content: { 'application/problem+json': { schema: ref('Problem') } } }),
