@@ -268,5 +268,12 @@ describe('an image whose transfer goes wrong', () => {
         await expectNothingLeft();
       });
     }
+
+    it('is tried again when its time has come, and not when a worker happens to look', async () => {
+      // A lone worker looks every ten seconds, unless it is woken.
+      await gateway.restart({ TRANSFER_CONCURRENCY: '1' });
+      const begun = await send(photo(), { kind: 'status', status: 500 }, 1);
+      expect(await untilImage(api, begun, ['stored'], 6_000)).to.include({ attempts: 1 });
+    });
   });
 });
