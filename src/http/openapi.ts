@@ -80,7 +80,9 @@ function problems(...codes: ErrorCode[]): Json {
   const groups = Map.groupBy(codes, (code) => errorKinds[code].status);
   return Object.fromEntries(
     [...groups].map(([status, group]) => {
-      const description = group.map((code) => `[\`${code}\`](/problems/${code}): ${errorKinds[code].title}`).join('\n\n');
+      const description = group
+        .map((code) => `[\`${code}\`](/problems/${code}): ${errorKinds[code].title}`)
+        .join('\n\n');
       return [
         `${status}`,
         answer(description, { content: { 'application/problem+json': { schema: ref('Problem') } } }),
@@ -384,7 +386,7 @@ const paths = {
 };
 
 /** The OpenAPI 3.1 document of everything above, from the schemas that check the requests. */
-function openApiDocument(version: string): Json {
+export function openApiDocument(version: string): Json {
   return {
     openapi: '3.1.0',
     info: {

@@ -1,0 +1,18 @@
+// With hopla's own client: HOPLA=http://… TOKEN=hop_… node client.mjs photo.jpg …
+import { createReadStream } from 'node:fs';
+import { basename } from 'node:path';
+import process from 'node:process';
+import { createClient } from 'hopla/client';
+
+const paths = process.argv.slice(2);
+const client = createClient({ url: process.env.HOPLA, token: process.env.TOKEN });
+
+const ticket = await client.openTicket({ images: paths.length, description: 'from client.mjs' });
+const photos = paths.map((path, index) => ({
+  slot: `photo-${index + 1}`,
+  filename: basename(path),
+  data: () => createReadStream(path),
+}));
+const delivered = client.delivered(ticket, { onEvent: ({ type }) => process.stderr.write(`${type}\n`) });
+for (const result of await client.upload(ticket, photos)) if (result.status === 'refused') throw result.error;
+for (const { url } of (await delivered).images) process.stdout.write(`${url}\n`);
