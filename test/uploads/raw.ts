@@ -120,7 +120,7 @@ export function createEndpoint({ uploadUrl, uploadToken: token }: { uploadUrl: s
   };
 }
 
-export function encodeMetadata(metadata: Record<string, string>): string {
+function encodeMetadata(metadata: Record<string, string>): string {
   return Object.entries(metadata)
     .map(([key, value]) => `${key} ${Buffer.from(value).toString('base64')}`)
     .join(',');
