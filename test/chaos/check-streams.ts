@@ -11,11 +11,12 @@ export function checkStreams({ journal, records, views }: Evidence): Finding[] {
     records.tickets.filter(({ status }) => status === 'completed' || status === 'expired').map(({ id }) => id),
   );
   const images = Map.groupBy(records.images, ({ ticketId }) => ticketId);
-  const wrong = views.flatMap((view) =>
-    (images.get(view.ticket) ?? [])
-      .filter(({ id, status }) => view.images[id] !== status)
-      .map(({ id, status }) => `listener ${view.listener}: image ${id} is ${status}, shown as ${view.images[id]}`),
-  );
+  const wrong = views.flatMap(({ listener, ticket, images: shown }) => {
+    const real = new Map((images.get(ticket) ?? []).map(({ id, status }) => [id, status]));
+    return [...new Set([...real.keys(), ...Object.keys(shown)])]
+      .filter((id) => real.get(id) !== shown[id])
+      .map((id) => `listener ${listener}: image ${id} is ${real.get(id) ?? 'not there'}, shown as ${shown[id]}`);
+  });
   const connections = events.filter(({ event }) => event === 'open').length;
   return [
     finding(

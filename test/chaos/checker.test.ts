@@ -106,6 +106,11 @@ const lies: [string, (world: Doctored) => void, Record<string, number>][] = [
     (world) => remove(world, (entry) => entry.kind === 'stream' && entry.version === 5),
     { 'gaps in event streams': 1 },
   ],
+  [
+    'a listener that shows an image that is not there',
+    (world) => alter(world.views[0], { images: { ...world.views[0]?.images, phantom: 'uploading' } }),
+    { 'listeners with a wrong picture': 1 },
+  ],
   ['a stream that never ended', (world) => alter(world.views[0], { ended: false }), { 'streams without their end': 1 }],
   ['a process that is gone', (world) => void world.vitals.after.splice(0), { 'processes missing at the end': 1 }],
   ['a staged file still open', (world) => alterVitals(world, { stagedFiles: 1 }), { 'descriptors not given back': 1 }],
