@@ -4,11 +4,10 @@ import { html, type Markup } from './html.ts';
 const WIDTH = 600;
 const HEIGHT = 120;
 
-/** An hour as bars, one a minute; the numbers that matter are in the text beside it, too. */
-export function chart(name: string, minutes: readonly Minute[], look: 'received' | 'stored'): Markup {
+/** An hour as bars up to `top`, one a minute; the numbers that matter are in the text beside it, too. */
+export function chart(name: string, minutes: readonly Minute[], top: number, look: 'received' | 'stored'): Markup {
   const most = Math.max(...minutes.map(({ images }) => images));
   const total = minutes.reduce((sum, { images }) => sum + images, 0);
-  const top = niceAbove(most);
   const step = WIDTH / minutes.length;
   const bars = minutes.map(({ images }, index) => {
     const height = (images / top) * HEIGHT;
@@ -25,8 +24,9 @@ ${bars}</svg>
 </figure>`;
 }
 
-/** 1, 2, 5, 10, 20, 50 …: the first that is not below. */
-function niceAbove(value: number): number {
+/** The height of charts that can be compared: of 1, 2, 5, 10, 20, 50 … the first that is not below any minute. */
+export function topOf(...charts: (readonly Minute[])[]): number {
+  const value = Math.max(...charts.flatMap((minutes) => minutes.map(({ images }) => images)));
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
   return [1, 2, 5, 10].map((factor) => factor * power).find((nice) => nice >= value) ?? value;
 }

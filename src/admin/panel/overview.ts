@@ -6,7 +6,7 @@ import type { Staging } from '../../uploads/staging.ts';
 import { formatBytes, formatDuration } from '../format.ts';
 import { FAILED_COUNTED, type Minute, type Overview, readOverview, type StoreError } from '../overview.ts';
 import { time } from './cells.ts';
-import { chart } from './chart.ts';
+import { chart, topOf } from './chart.ts';
 import type { PanelState, Show } from './guards.ts';
 import { type Content, html, type Markup, words } from './html.ts';
 
@@ -77,11 +77,12 @@ async function works(check: Check, signal: AbortSignal): Promise<boolean> {
 
 function overview(now: Now): Markup {
   const { queue, failed, staging } = now;
+  const top = topOf(now.received, now.stored);
   const used = staging.budgetBytes > 0 ? staging.reservedBytes / staging.budgetBytes : 0;
   return html`${verdict(worriesOf(now, used))}
 <div class="columns">
-<section class="card" aria-label="Coming in">${chart('Received', now.received, 'received')}${rate(now.received)}</section>
-<section class="card" aria-label="Going out">${chart('Delivered to the storage', now.stored, 'stored')}${rate(now.stored)}</section>
+<section class="card" aria-label="Coming in">${chart('Received', now.received, top, 'received')}${rate(now.received)}</section>
+<section class="card" aria-label="Going out">${chart('Delivered to the storage', now.stored, top, 'stored')}${rate(now.stored)}</section>
 </div>
 <div class="tiles">
 ${tile('Uploading', now.uploading, html`<a href="/admin/images?status=uploading">images that are arriving</a>`)}

@@ -4,14 +4,14 @@ import type { Database } from '../../database/connection.ts';
 import type { Image, Ticket } from '../../database/models.ts';
 import { HoplaError } from '../../errors.ts';
 import { parseInput } from '../../http/json-body.ts';
+import { getTicket } from '../find.ts';
+import { imageKeys, searchImages } from '../search/images.ts';
 import { updateTicket } from '../ticket-update.ts';
-import { showTicket, type TicketDetail } from '../tickets.ts';
 import { bytes, imageLink, status, time, timeAndDistance, userLink } from './cells.ts';
 import { field } from './form.ts';
 import type { PanelContext, PanelState, Show } from './guards.ts';
 import { type Content, html, type Markup, words } from './html.ts';
-import type { Column } from './list.ts';
-import { list } from './list.ts';
+import { type Column, list, positionIn, ROWS } from './list.ts';
 import { facts, guard, problem } from './page.ts';
 import { leaveNotice, type Session } from './session.ts';
 import { goTo } from './sign-in.ts';
@@ -27,10 +27,14 @@ const columns: Column<Image>[] = [
   { title: 'Created (UTC)', value: (image) => time(image.createdAt) },
 ];
 
+type Detail = Awaited<ReturnType<typeof getTicket>>;
+
 /** `GET` and `POST /admin/tickets/:id` */
 export function ticketRoutes(router: Router<PanelState>, { db, show }: { db: Database; show: Show }): void {
   const showDetail = async (ctx: PanelContext, refused: { edited: Edited; detail: string } | null) => {
-    const detail = await showTicket(db, ctx.params.id ?? '');
+    const detail = await getTicket(db, ctx.params.id ?? '');
+    const after = refused ? undefined : positionIn(ctx, imageKeys);
+    const found = await searchImages(db, { ticketId: detail.ticket.id, order: 'oldest', limit: ROWS, after });
     const { session } = ctx.state;
     show(ctx, {
       title: 'Ticket',
@@ -43,8 +47,8 @@ ${problem(refused?.detail ?? null)}${formOf(session, detail.ticket, refused?.edi
 <h2>Images</h2>${list(ctx, {
         caption: 'Images of this ticket',
         columns,
-        rows: detail.images,
-        next: null,
+        rows: found.items,
+        next: found.next,
         bulk: {
           address: '/admin/images/act',
           buttons: [{ action: 'retry', label: 'Retry' }],
@@ -125,7 +129,7 @@ function changesOf(edited: Edited, was: Edited) {
   };
 }
 
-function about({ ticket, owner }: TicketDetail): Markup {
+function about({ ticket, owner }: Detail): Markup {
   const { claimed, received, stored, failed, expected } = ticket;
   return facts([
     ['Id', html`<code>${ticket.id}</code>`],
@@ -149,7 +153,7 @@ function progress({ stored, expected }: Ticket): Content {
   return html`<meter min="0" max="${expected}" value="${stored}" aria-label="Stored images"></meter> ${stored} of ${expected} stored`;
 }
 
-function endings(session: Session, { ticket }: TicketDetail): Markup {
+function endings(session: Session, { ticket }: Detail): Markup {
   const here = `/admin/tickets/${ticket.id}`;
   const button = (action: string, label: string, back: string, look: string) =>
     html`<form method="post" action="/admin/tickets/act">${guard(session)}
