@@ -2,7 +2,7 @@ import { fromKnex, type Job, type PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, type Ticket } from '../database/models.ts';
-import { isStaged, owedStatuses } from '../database/states.ts';
+import { isReceived, isStaged, owedStatuses } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
 import type { Reach } from '../failpoints.ts';
 import type { ReportProgress } from '../progress/hub.ts';
@@ -78,7 +78,21 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
   await forgetStaged(deps, image.id);
   await reach('transfer.forgotten');
   if (stored) logStored(deps.log, stored);
+  else await removeUnwanted(deps, image.id, receipt, signal);
   return { state: 'done' };
+}
+
+/** An admin deleted the image while it was being sent: nobody would know of what the storage has now. */
+async function removeUnwanted(
+  deps: TransferDeps,
+  imageId: string,
+  receipt: Receipt,
+  signal: AbortSignal,
+): Promise<void> {
+  const image = await Image.query(deps.db).findById(imageId);
+  if (image && isReceived(image.status)) return;
+  await deps.storage.remove(receipt.key, signal);
+  deps.log.info({ imageId, key: receipt.key }, 'image deleted during its transfer: taken back from the storage');
 }
 
 function toStaged(image: Image, staging: Staging) {

@@ -117,6 +117,18 @@ describe('a worker', () => {
     });
   }
 
+  it('takes back what it sent of an image that was deleted meanwhile', async () => {
+    const job = await fetchJob();
+    const reach = at('transfer.answered', () => moveImage(gateway.db, begun.imageId, ['transferring'], 'cancelled'));
+    expect(await transferImage({ ...deps, reach }, job, noAbort)).to.deep.equal({ state: 'done' });
+    expect((await image()).status).to.equal('cancelled');
+    const answered = gateway.cloudinary.ledger
+      .entries({ publicId: `hopla/${begun.imageId}` })
+      .map(({ operation, answered }) => `${operation} ${answered}`);
+    expect(answered).to.deep.equal(['upload 200', 'destroy 200']);
+    expect(await jobState()).to.equal('completed');
+  });
+
   it('that lost its job and succeeds all the same is believed, and the other one finds it done', async () => {
     const first = await fetchJob();
     await takeAway();
