@@ -18,20 +18,20 @@ describe('the metrics', () => {
   };
 
   it('count what was received, what the storage answered, and what waits', async () => {
-    const before = await read();
-    expect(before('hopla_images_received_total')).to.equal(0);
-    expect(before('hopla_staging_budget_bytes')).to.equal(gateway.config.STAGING_BUDGET_BYTES);
+    const first = await read();
+    expect(first('hopla_images_received_total')).to.equal(0);
+    expect(first('hopla_staging_budget_bytes')).to.equal(gateway.config.STAGING_BUDGET_BYTES);
 
     const api = createApi(gateway.url, (await gateway.createUser()).token);
     const ticket = await api.openTicket(2);
     for (const seed of [1, 2]) await tusUpload(jpeg({ bytes: 10_000, seed }), tusOptions(ticket));
     await untilCompleted(api, ticket.id);
-    const after = await read();
-    expect(after('hopla_images_received_total')).to.equal(2);
-    expect(after('hopla_received_bytes_total')).to.equal(20_000);
-    expect(after('hopla_stored_bytes_total')).to.equal(20_000);
-    expect(after('hopla_transfer_seconds_count{outcome="stored"}')).to.equal(2);
-    expect(after('hopla_transfers_waiting')).to.equal(0);
+    const second = await read();
+    expect(second('hopla_images_received_total')).to.equal(2);
+    expect(second('hopla_received_bytes_total')).to.equal(20_000);
+    expect(second('hopla_stored_bytes_total')).to.equal(20_000);
+    expect(second('hopla_transfer_seconds_count{outcome="stored"}')).to.equal(2);
+    expect(second('hopla_transfers_waiting')).to.equal(0);
 
     gateway.cloudinary.faults.add({ match: { operation: 'upload' }, fault: { kind: 'status', status: 500 } });
     const failing = await api.openTicket(1);
