@@ -125,9 +125,10 @@ describe('hopla admin tickets delete', () => {
     expect(json).to.include({ images: 1, cancelled: 1, remote: true });
     expect(stderr).to.equal('waiting for 1 transfers that are under way\n');
     expect(await traces(ticket.id, ids)).to.deep.equal({ ...none, assets: before });
-    expect(
-      gateway.cloudinary.ledger.entries({ publicId: `hopla/${ids[0]}` }).map(({ operation }) => operation),
-    ).to.deep.equal(['upload', 'destroy']);
+    const [first, ...rest] = gateway.cloudinary.ledger.entries({ publicId: `hopla/${ids[0]}` });
+    expect(first?.operation).to.equal('upload');
+    // Once by this command, and once more by the worker that finds its image deleted, whichever comes first.
+    expect([...new Set(rest.map(({ operation }) => operation))]).to.deep.equal(['destroy']);
   });
 
   it('gives up waiting when asked to, closes the ticket, and finishes when repeated', async () => {
