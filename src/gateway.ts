@@ -25,10 +25,10 @@ import { createTicketAccess } from './tickets/access.ts';
 import { ticketRoutes } from './tickets/routes.ts';
 import type { OffsetOf } from './tickets/view.ts';
 import { createBreaker } from './transfers/breaker.ts';
-import { enqueueTransfer, startQueue } from './transfers/queue.ts';
+import { enqueueTransfer, queueOf, startQueue } from './transfers/queue.ts';
 import { enterQueue } from './transfers/reclaim.ts';
 import { startRecovery } from './transfers/recovery.ts';
-import { startWorkers } from './transfers/worker.ts';
+import { startWorkers, type Workers } from './transfers/worker.ts';
 import { createCommit } from './uploads/commit.ts';
 import { discardStaged, type FinishDeps } from './uploads/finish.ts';
 import { createIntake } from './uploads/intake.ts';
@@ -54,7 +54,39 @@ const LOCK_TIMEOUT_MS = 8_000;
  */
 export async function startGateway(config: GatewayConfig, log: Logger, reach: Reach = passBy): Promise<Gateway> {
   await using starting = new AsyncDisposableStack();
+  const parts = await openParts(config, log, reach, starting);
+  const workers = await startTransfers(parts, starting);
+  const { routes, endStreams } = await createRoutes(parts, starting);
+  const app = createApp(routes, { log, allowedOrigins: config.ALLOWED_ORIGINS, trustProxy: config.TRUST_PROXY });
+  const server = await listen(app.callback(), {
+    host: config.HOST,
+    port: config.PORT,
+    idleMs: config.UPLOAD_IDLE_SECONDS * 1000,
+    // Who asked is not known there, so only what may be told to everybody: 431 stops a browser's upload, no answer does not.
+    refusalHeaders: config.ALLOWED_ORIGINS.includes('*') ? { 'Access-Control-Allow-Origin': '*' } : {},
+  });
+  log.info({ url: server.url, staging: config.STAGING_DIR, workers: config.TRANSFER_CONCURRENCY }, 'hopla is ready');
 
+  const started = starting.move();
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    endStreams();
+    await Promise.all([server.close(GRACE_MS), workers.close(GRACE_MS)]);
+    await started.disposeAsync();
+  };
+  return {
+    url: server.url,
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+type Parts = Awaited<ReturnType<typeof openParts>>;
+
+/** What lives as long as the process, and knows nothing of requests yet. */
+async function openParts(config: GatewayConfig, log: Logger, reach: Reach, starting: AsyncDisposableStack) {
   const db = connectDatabase(config.DATABASE_URL, { maxConnections: config.DATABASE_POOL_SIZE });
   starting.defer(() => db.destroy());
   const applied = await migrate(db);
@@ -84,18 +116,16 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   const breaker = createBreaker(storage, log);
   starting.defer(() => breaker.close());
   const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
-
   const intake = createIntake({ acceptedTypes: config.ACCEPTED_TYPES, maxPixels: config.MAX_IMAGE_PIXELS });
-  const finish: FinishDeps = {
-    db,
-    staging,
-    intake,
-    log,
-    reach,
-    enqueueTransfer: metrics.countReceived((trx, image) => enqueueTransfer(boss, trx, image)),
-  };
+  const queueTransfer = metrics.countReceived((trx, image) => enqueueTransfer(boss, trx, image));
+  const finish: FinishDeps = { db, staging, intake, log, reach, enqueueTransfer: queueTransfer };
   const locker = createLocker(LOCK_TIMEOUT_MS);
+  return { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, locker };
+}
 
+/** Puts right what an earlier process left, and sends off what waits. */
+async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Promise<Workers> {
+  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, locker } = parts;
   if (config.TRANSFER_CONCURRENCY > 0) {
     const presence = await enterQueue(config.DATABASE_URL, staging.id, log);
     starting.defer(() => presence.close());
@@ -123,33 +153,27 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   };
   const workers = await startWorkers(transfer, config.TRANSFER_CONCURRENCY);
   starting.defer(() => workers.close(0));
+  return workers;
+}
 
+/** Everything that answers requests; uploads come first, since nothing may touch their bodies before they do. */
+async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
+  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, locker } = parts;
   const callers = createCallers(db);
   const authenticate = createAuthentication(callers);
-  const ticketAccess = createTicketAccess(db);
   const creations = createRateLimit(config.MAX_CREATIONS_PER_MINUTE, 'creations');
+  const failuresPerMinute = config.LOGIN_FAILURES_PER_MINUTE;
   const baseUrlOf = (ctx: { protocol: string; host: string }) => config.PUBLIC_URL ?? `${ctx.protocol}://${ctx.host}`;
   const offsetOf: OffsetOf = async (image) => (await staging.sizeOf(image.id)) ?? 0;
-  const tus = createTusServer({ ...finish, locker, maxImageBytes: config.MAX_IMAGE_BYTES, reportProgress: hub.report });
+  const checks = createChecks(parts);
 
-  const checkStorage = remember((signal) => storage.check(signal));
-  const checks = {
-    database: () => db.raw('SELECT 1'),
-    staging: () => access(staging.directory, constants.R_OK | constants.W_OK),
-    storage: (signal: AbortSignal) =>
-      breaker.paused ? Promise.reject(new Error('transfers are paused')) : checkStorage(signal),
-    queue: () => boss.getQueue(`transfer.${staging.id}`),
-  };
+  const tus = createTusServer({ ...finish, locker, maxImageBytes: config.MAX_IMAGE_BYTES, reportProgress: hub.report });
+  const ticketAccess = createTicketAccess(db);
+  const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });
   const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf, log });
   starting.defer(() => events.close());
   const routers = [
-    identityRoutes({
-      db,
-      callers,
-      authenticate,
-      sessionHours: config.SESSION_HOURS,
-      failuresPerMinute: config.LOGIN_FAILURES_PER_MINUTE,
-    }),
+    identityRoutes({ db, callers, authenticate, sessionHours: config.SESSION_HOURS, failuresPerMinute }),
     events.router,
     ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf }),
     openApiRoutes(packageJson.version),
@@ -165,7 +189,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
       checks,
       isPaused: () => breaker.paused,
       publicUrl: config.PUBLIC_URL,
-      failuresPerMinute: config.LOGIN_FAILURES_PER_MINUTE,
+      failuresPerMinute,
       imageOrigins: imageOriginsOf(config.CLOUDINARY_URL),
     }),
     await webRoutes({
@@ -175,35 +199,19 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
       acceptedTypes: config.ACCEPTED_TYPES,
     }),
   ];
-  const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });
-  const routes = [...uploads, ...routers.map((router) => router.routes())];
-  const app = createApp(routes as Middleware<State>[], {
-    log,
-    allowedOrigins: config.ALLOWED_ORIGINS,
-    trustProxy: config.TRUST_PROXY,
-  });
-  const server = await listen(app.callback(), {
-    host: config.HOST,
-    port: config.PORT,
-    idleMs: config.UPLOAD_IDLE_SECONDS * 1000,
-    // Who asked is not known there, so only what may be told to everybody: 431 stops a browser's upload, no answer does not.
-    refusalHeaders: config.ALLOWED_ORIGINS.includes('*') ? { 'Access-Control-Allow-Origin': '*' } : {},
-  });
-  log.info({ url: server.url, staging: staging.directory, workers: config.TRANSFER_CONCURRENCY }, 'hopla is ready');
+  const routes = [...uploads, ...routers.map((router) => router.routes())] as Middleware<State>[];
+  return { routes, endStreams: () => events.close() };
+}
 
-  const started = starting.move();
-  let closing: Promise<void> | undefined;
-  const close = async () => {
-    events.close();
-    await Promise.all([server.close(GRACE_MS), workers.close(GRACE_MS)]);
-    await started.disposeAsync();
-  };
+/** What `/readyz` and the panel look at. */
+function createChecks({ db, staging, storage, boss, breaker }: Parts) {
+  const checkStorage = remember((signal) => storage.check(signal));
   return {
-    url: server.url,
-    close() {
-      closing ??= close();
-      return closing;
-    },
+    database: () => db.raw('SELECT 1'),
+    staging: () => access(staging.directory, constants.R_OK | constants.W_OK),
+    storage: (signal: AbortSignal) =>
+      breaker.paused ? Promise.reject(new Error('transfers are paused')) : checkStorage(signal),
+    queue: () => boss.getQueue(queueOf(staging.id)),
   };
 }
 
