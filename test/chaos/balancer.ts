@@ -29,6 +29,8 @@ type Pair = {
   stalled: boolean;
   /** The client is gone and the server has not been told. */
   halfOpen: boolean;
+  /** What such a client had sent and the server has not got yet. */
+  late: Buffer[];
   losesAnswers: boolean;
 };
 
@@ -71,6 +73,7 @@ export async function startBalancer(ports: readonly number[], random: Random): P
       server: upstream,
       stalled: false,
       halfOpen: false,
+      late: [],
       losesAnswers: random.next() < losing,
     };
     if (client.destroyed) return void upstream.destroy();
@@ -125,15 +128,15 @@ export async function startBalancer(ports: readonly number[], random: Random): P
     },
     halfOpen(share) {
       const halves = some(share);
-      const late = halves.map(({ client }) => client.read() as Buffer | null);
       for (const pair of halves) {
         pair.halfOpen = true;
+        // What a pause held back comes out as `data` now, and is kept.
+        pair.client.read();
         pair.client.resetAndDestroy();
       }
       return () => {
-        for (const [index, { server: upstream }] of halves.entries()) {
-          const bytes = late[index];
-          if (bytes) upstream.write(bytes);
+        for (const { server: upstream, late } of halves) {
+          for (const bytes of late) upstream.write(bytes);
           setTimeout(() => upstream.destroy(), LATE_MS);
         }
       };
@@ -165,6 +168,10 @@ function forward(pair: Pair, from: Socket, to: Socket, pauseMs: (bytes: number) 
   };
   from.on('data', (chunk: Buffer) => {
     look();
+    if (pair.halfOpen) {
+      if (from === pair.client) pair.late.push(chunk);
+      return;
+    }
     if (to.destroyed) return;
     const ms = pauseMs(chunk.length);
     if (to.write(chunk) && ms === 0) return;

@@ -32,6 +32,7 @@ async function main(options: Options): Promise<number> {
 try {
   process.exit(await main(readOptions(process.argv.slice(2))));
 } catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  const cause: unknown = stop.signal.aborted ? stop.signal.reason : error;
+  process.stderr.write(`${cause instanceof Error ? cause.message : String(cause)}\n`);
   process.exit(2);
 }

@@ -34,6 +34,9 @@ export async function runWorld(options: Options, tell: (line: string) => void, s
   await using world = new AsyncDisposableStack();
   const { directory, end } = await makeFolder(options.seed);
   world.defer(end);
+  world.defer(async () => {
+    if (signal.aborted) await rm(directory, { recursive: true, force: true });
+  });
   const journal = openJournal(join(directory, 'journal.jsonl'));
   world.defer(() => journal.close());
   const random = createRandom(options.seed);
