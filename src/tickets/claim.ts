@@ -2,7 +2,7 @@ import type { Database } from '../database/connection.ts';
 import { Image, Ticket } from '../database/models.ts';
 import { liveStatuses } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
-import { type Change, type ChangeRow, NO_WAIT_FOR_DISK, toChange } from './transition.ts';
+import { type Change, type ChangeRow, toChange } from './transition.ts';
 
 /** What is known of an image when its upload is created. */
 export type PlaceRequest = {
@@ -67,10 +67,7 @@ function sameSize(image: Image, request: PlaceRequest): Image {
   );
 }
 
-/**
- * One atomic statement. Null when there is no place, or another live upload has the slot. A claim that a crash forgets
- * costs its client a new creation: HEAD says 404, and no byte of it was ever acknowledged as the last.
- */
+/** One atomic statement. Null when there is no place, or another live upload has the slot. */
 async function tryClaim(db: Database, request: PlaceRequest): Promise<Change | null> {
   const { rows } = (await db
     .raw(
@@ -81,8 +78,7 @@ async function tryClaim(db: Database, request: PlaceRequest): Promise<Change | n
        INSERT INTO images (id, ticket_id, slot, size, filename, upload_metadata, expected_sha256, staging)
        SELECT ?, place.id, ?, ?, ?, ?, ?, ? FROM place RETURNING *
      )
-     SELECT to_jsonb(place) AS ticket, to_jsonb(placed) AS image, announce(to_jsonb(place), to_jsonb(placed)),
-            ${NO_WAIT_FOR_DISK}
+     SELECT to_jsonb(place) AS ticket, to_jsonb(placed) AS image, announce(to_jsonb(place), to_jsonb(placed))
      FROM place, placed`,
       [
         request.size ?? 0,

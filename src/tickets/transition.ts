@@ -27,12 +27,6 @@ export type ImageChanges = Partial<{
 export type Change = { image: Image; ticket: Ticket };
 
 /**
- * Selected by a statement whose loss in a crash would harm nobody: its transaction then commits without waiting for the
- * disk. A later commit that does wait takes it along, so nothing that was promised can rest on something forgotten.
- */
-export const NO_WAIT_FOR_DISK = `set_config('synchronous_commit', 'off', true)`;
-
-/**
  * Moves one image from any of the states `from` to `to`, counts that in its ticket, and announces both on commit.
  *
  * One conditional statement: when the image is in another state (somebody did it already) nothing happens and the
@@ -77,7 +71,6 @@ export async function moveImage(
        FROM moved, held WHERE tickets.id = moved.ticket_id RETURNING tickets.*
      )
      SELECT to_jsonb(counted) AS ticket, to_jsonb(moved) AS image, announce(to_jsonb(counted), to_jsonb(moved))
-            ${to === 'transferring' ? `, ${NO_WAIT_FOR_DISK}` : ''}
      FROM counted, moved`,
     [
       liveStatuses,

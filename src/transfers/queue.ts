@@ -51,7 +51,7 @@ export function createBoss(databaseUrl: string, log: Logger): PgBoss {
     application_name: 'hopla queue',
     max: POOL_SIZE,
     // What pg-boss does on its own connections (fetching, heartbeats) may be forgotten in a crash: the job comes back. What
-    // counts is committed in our transactions.
+    // counts, or what anybody was shown, is committed in our transactions, which do wait for the disk.
     options: `-c statement_timeout=${STATEMENT_TIMEOUT_MS} -c synchronous_commit=off`,
     connectionTimeoutMillis: 5_000,
     ...QUERY_TIMEOUT,
