@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { imageCommands } from './terminal/image-commands.ts';
+import { logCommands } from './terminal/log-commands.ts';
 import type { Terminal } from './terminal/question.ts';
 import { type AdminContext, createRun, speakTo } from './terminal/run.ts';
 import { ticketCommands } from './terminal/ticket-commands.ts';
@@ -22,5 +23,6 @@ export function adminCommand(open: () => AdminContext | Promise<AdminContext>, t
   tokenCommands(admin.command('tokens').description('what callers authenticate with'), run);
   ticketCommands(admin.command('tickets').description('what images are uploaded to'), run);
   imageCommands(admin.command('images').description('the images of tickets'), run);
+  logCommands(admin.command('log').description('what admins changed'), run);
   return admin;
 }

@@ -101,4 +101,23 @@ describe('the audit log of the command line', () => {
       expect(await desk.db('sessions').where({ user_id: user.id })).to.deep.equal([]);
     }
   });
+
+  it('is listed newest first, page by page, by who, what and of what', async () => {
+    const list = async (...args: string[]) => (await desk.admin(['log', 'list', '--json', ...args])).json;
+    const all = await list();
+    expect(all.items.length).to.be.above(5);
+    const [first, second] = all.items;
+    expect(Date.parse(first.at)).to.be.at.least(Date.parse(second.at));
+    const page = await list('--limit', '1');
+    expect(page.items).to.deep.equal([first]);
+    expect((await list('--limit', '1', '--cursor', page.nextCursor)).items).to.deep.equal([second]);
+    expect((await list('--actor', 'nobody')).items).to.deep.equal([]);
+    expect((await list('--actor', me, '--target', first.targetId.toUpperCase())).items).to.deep.include(first);
+    const issued = (await list('--action', 'token.issue')).items;
+    expect(issued.map(({ action }: Json) => action)).to.deep.equal(['token.issue']);
+    expect((await desk.admin(['log', 'list', '--action', 'ticket.explode'])).code).to.equal(2);
+    expect((await desk.admin(['log', 'list', '--limit', '1'])).stdout).to.match(
+      /^WHEN \(UTC\) +WHO +WHAT +TARGET +AFTER\n.*\n\nmore: --cursor \d+\n$/,
+    );
+  });
 });

@@ -93,7 +93,7 @@ ${tile('Failed', failed < FAILED_COUNTED ? failed : `${FAILED_COUNTED} or more`,
 ${tile(
   'Staging',
   `${Math.round(used * 100)} %`,
-  html`<meter min="0" max="1" high="${NEARLY_FULL}" value="${used.toFixed(4)}" aria-label="Staging in use"></meter> ${staging.images} images, ${formatBytes(staging.reservedBytes)} of ${formatBytes(staging.budgetBytes)}; the disk has ${formatBytes(staging.freeBytes)} free`,
+  html`<meter min="0" max="1" high="${NEARLY_FULL}" value="${used.toFixed(4)}" aria-label="Staging in use"></meter> ${staging.images} ${staging.images === 1 ? 'image' : 'images'}, ${formatBytes(staging.reservedBytes)} of ${formatBytes(staging.budgetBytes)}; the disk has ${formatBytes(staging.freeBytes)} free`,
   used > NEARLY_FULL,
 )}
 </div>

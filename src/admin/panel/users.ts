@@ -173,8 +173,10 @@ ${otherwise === 'none' && html`<label class="check"><input type="radio" name="ho
 /** 96 random bits, in letters that can be read out on the phone. */
 function passwordIn(form: URLSearchParams): { password: { password?: string }; made?: string } {
   const how = form.get('how');
+  const typed = form.get('password') ?? '';
   if (how === 'none') return { password: {} };
-  if (how === 'given') return { password: { password: form.get('password') ?? '' } };
+  // Whoever types one wants that one, whatever is ticked.
+  if (how === 'given' || typed !== '') return { password: { password: typed } };
   const made = randomBytes(12)
     .toString('hex')
     .replace(/(.{6})(?=.)/g, '$1-');
