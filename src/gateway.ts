@@ -3,7 +3,6 @@ import type { Middleware } from 'koa';
 import type { Logger } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
 import { panelRoutes } from './admin/panel/routes.ts';
-import { withKeys } from './admin/remote-storage.ts';
 import type { Config } from './config.ts';
 import { connectDatabase, migrate } from './database/connection.ts';
 import { isStaged } from './database/states.ts';
@@ -20,7 +19,7 @@ import { identityRoutes } from './identity/routes.ts';
 import { createMetrics } from './metrics.ts';
 import { type Hub, startHub } from './progress/hub.ts';
 import { progressRoutes } from './progress/routes.ts';
-import { createCloudinaryStorage } from './storage/cloudinary.ts';
+import { openStorage } from './storage/open.ts';
 import { createTicketAccess } from './tickets/access.ts';
 import { ticketRoutes } from './tickets/routes.ts';
 import type { OffsetOf } from './tickets/view.ts';
@@ -97,14 +96,9 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     budgetBytes: config.STAGING_BUDGET_BYTES,
     freeBytes: config.STAGING_FREE_BYTES,
   });
-  const storage = createCloudinaryStorage({
-    cloudinaryUrl: config.CLOUDINARY_URL,
-    folder: config.CLOUDINARY_FOLDER,
-    maxSockets: Math.max(config.TRANSFER_CONCURRENCY, 1) + 1,
-    minBytesPerSecond: config.TRANSFER_MIN_BYTES_PER_SECOND,
-    answerTimeoutMs: config.TRANSFER_TIMEOUT_SECONDS * 1000,
-    idleTimeoutMs: config.TRANSFER_TIMEOUT_SECONDS * 1000,
-  });
+  // One more than there are workers, for the check that asks whether the storage is back.
+  const maxSockets = Math.max(config.TRANSFER_CONCURRENCY, 1) + 1;
+  const storage = openStorage(config, config.CLOUDINARY_URL, maxSockets);
   starting.defer(() => storage.close());
 
   const boss = await startQueue(config.DATABASE_URL, staging, log);
@@ -184,7 +178,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
       db,
       boss,
       staging,
-      storage: withKeys(storage, config.CLOUDINARY_FOLDER),
+      storage,
       callers,
       checks,
       isPaused: () => breaker.paused,

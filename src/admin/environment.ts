@@ -7,11 +7,12 @@ import type { Config } from '../config.ts';
 import { connectDatabase, migrate } from '../database/connection.ts';
 import { startSandboxCloudinary } from '../sandbox/cloudinary/server.ts';
 import { startSandboxPostgres } from '../sandbox/postgres.ts';
-import { createCloudinaryStorage } from '../storage/cloudinary.ts';
-import { withKeys } from './remote-storage.ts';
+import { openStorage } from '../storage/open.ts';
 import type { AdminContext } from './terminal/run.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
+/** Connections to the storage at once, when a ticket's images are removed there. */
+const MAX_SOCKETS = 8;
 
 /** What a running `npm start` left in `<DATA_DIR>/sandbox.json`. */
 const SandboxFile = z.object({ url: z.string(), databaseUrl: z.string(), cloudinaryUrl: z.string() });
@@ -43,7 +44,7 @@ export function openAdminEnvironment(config: Config): AdminContext {
     async storage() {
       const cloudinaryUrl =
         config.CLOUDINARY_URL ?? (await running())?.cloudinaryUrl ?? (await startStorage(config, started));
-      return openStorage(config, cloudinaryUrl);
+      return openStorage(config, cloudinaryUrl, MAX_SOCKETS);
     },
     close: () => started.disposeAsync(),
   };
@@ -109,17 +110,4 @@ async function startStorage(config: Config, started: AsyncDisposableStack): Prom
   });
   started.defer(() => cloudinary.close());
   return cloudinary.cloudinaryUrl;
-}
-
-function openStorage(config: Config, cloudinaryUrl: string) {
-  const timeoutMs = config.TRANSFER_TIMEOUT_SECONDS * 1000;
-  const storage = createCloudinaryStorage({
-    cloudinaryUrl,
-    folder: config.CLOUDINARY_FOLDER,
-    maxSockets: 8,
-    minBytesPerSecond: config.TRANSFER_MIN_BYTES_PER_SECOND,
-    answerTimeoutMs: timeoutMs,
-    idleTimeoutMs: timeoutMs,
-  });
-  return withKeys(storage, config.CLOUDINARY_FOLDER);
 }

@@ -25,16 +25,24 @@ export type CloudinaryOptions = {
   now?: () => number;
 };
 
+export type CloudinaryStorage = Storage & {
+  /** The key that an image has or would have, stored or not. */
+  keyOf(imageId: string): string;
+  close(): void;
+};
+
 /**
  * Images go to Cloudinary, streamed by its SDK, under the fixed public id `<folder>/<image id>`. Throws a TypeError when
  * the URL is not one. See `Storage` for the failures; nothing here is tried again over time, that is the queue's work.
  */
-export function createCloudinaryStorage(options: CloudinaryOptions): Storage & { close(): void } {
+export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryStorage {
   const { folder, minBytesPerSecond, answerTimeoutMs, idleTimeoutMs, now = Date.now } = options;
   const account = parseCloudinaryUrl(options.cloudinaryUrl);
   const { Agent } = account.upload_prefix.startsWith('http:') ? http : https;
   const agent = new Agent({ keepAlive: true, maxSockets: options.maxSockets, timeout: idleTimeoutMs });
   const common = { ...account, agent, timeout: idleTimeoutMs, resource_type: 'image' as const, disable_promises: true };
+  // The same for every try of an image, so that a repeat finds what an earlier one left.
+  const keyOf = (imageId: string) => [...folder.split('/'), imageId].filter(Boolean).join('/');
   // How far Cloudinary's clock is ahead of ours, learned when it refuses a timestamp.
   let clockAheadMs = 0;
 
@@ -52,7 +60,7 @@ export function createCloudinaryStorage(options: CloudinaryOptions): Storage & {
           cloudinary.uploader.upload_stream(
             {
               ...common,
-              public_id: publicId(folder, image.id),
+              public_id: keyOf(image.id),
               overwrite,
               ...(overwrite && { invalidate: true }),
               ...(filename !== null && { filename_override: filename }),
@@ -95,14 +103,12 @@ export function createCloudinaryStorage(options: CloudinaryOptions): Storage & {
       const answer = await ask((failed) => cloudinary.api.ping(common, failed), signal);
       if (!isPong(answer)) throw refusal(answer, now());
     },
+    keyOf,
     close: () => agent.destroy(),
   };
 }
 
 type PutOptions = Parameters<Storage['put']>[1];
-
-/** The same for every try of an image, so that a repeat finds what an earlier one left. */
-const publicId = (folder: string, id: string) => [...folder.split('/'), id].filter(Boolean).join('/');
 
 /** Opens the staged file and makes sure that it still has all its bytes. */
 async function openStaged(image: StagedImage): Promise<FileHandle> {
