@@ -143,6 +143,7 @@ function skip(batch: readonly Buffer[], bytes: number): Buffer[] {
   });
 }
 
-function byteLength(batch: readonly Buffer[]): number {
+/** Bytes of all pieces together. */
+export function byteLength(batch: readonly Buffer[]): number {
   return batch.reduce((sum, piece) => sum + piece.length, 0);
 }

@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import { HoplaError } from '../errors.ts';
+import { byteLength } from './append.ts';
 import { createImageInspector, type ImageHeader, type ImageInspector, isAccepted } from './image-header.ts';
 
 /** What is learnt of one image while its bytes pass. */
@@ -62,14 +63,10 @@ export function createIntake({ acceptedTypes, maxPixels }: IntakeLimits): Intake
 
   return {
     async observe(imageId, handle, batch, offset, size) {
-      const start = offset - batch.reduce((sum, piece) => sum + piece.length, 0);
+      const start = offset - byteLength(batch);
       const learnt = start === 0 ? begin() : uploads.get(imageId);
       if (learnt?.offset !== start) return;
-      for (const piece of batch) {
-        learnt.sha256.update(piece);
-        learnt.md5.update(piece);
-      }
-      learnt.offset = offset;
+      takeNote(learnt, batch);
       uploads.set(imageId, learnt);
       await inspect(learnt, handle, size);
     },
@@ -114,12 +111,17 @@ async function readAgain(handle: FileHandle, size: number): Promise<Learnt> {
   while (learnt.offset < size) {
     const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, size - learnt.offset), learnt.offset);
     if (bytesRead === 0) throw new Error(`the staged file ends at ${learnt.offset} of ${size} bytes`);
-    const piece = buffer.subarray(0, bytesRead);
-    learnt.sha256.update(piece);
-    learnt.md5.update(piece);
-    learnt.offset += bytesRead;
+    takeNote(learnt, [buffer.subarray(0, bytesRead)]);
   }
   return learnt;
+}
+
+function takeNote(learnt: Learnt, batch: readonly Buffer[]): void {
+  for (const piece of batch) {
+    learnt.sha256.update(piece);
+    learnt.md5.update(piece);
+    learnt.offset += piece.length;
+  }
 }
 
 function assertAccepted(contentType: string, acceptedTypes: readonly string[]): void {
