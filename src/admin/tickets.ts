@@ -1,7 +1,7 @@
 import type { Database } from '../database/connection.ts';
 import { type Image, Ticket, type User } from '../database/models.ts';
 import { expireTicket } from '../tickets/expire.ts';
-import type { TicketQuery } from '../tickets/list.ts';
+import { encodeCursor, type TicketQuery } from '../tickets/list.ts';
 import { imagesOf } from '../tickets/show.ts';
 import type { Staging } from '../uploads/staging.ts';
 import { type Actor, recordChange, ticketRecord } from './audit.ts';
@@ -26,11 +26,6 @@ export async function listAllTickets(
   });
   const last = items.at(-1);
   return { items, nextCursor: next && last ? encodeCursor(last.ticket) : null };
-}
-
-/** The form that the HTTP contract's cursor has, see tickets/list.ts. */
-function encodeCursor({ createdAt, id }: Ticket): string {
-  return Buffer.from(`${createdAt.getTime()}.${id}`).toString('base64url');
 }
 
 export type TicketDetail = { ticket: Ticket; owner: User; images: Image[] };

@@ -92,6 +92,7 @@ function newestFirst(tickets: QueryBuilder<Ticket>) {
   ]);
 }
 
-function encodeCursor({ createdAt, id }: Position): string {
+/** What `cursor` takes to go on behind this ticket. */
+export function encodeCursor({ createdAt, id }: Position): string {
   return Buffer.from(`${createdAt.getTime()}.${id}`).toString('base64url');
 }

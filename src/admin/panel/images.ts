@@ -11,6 +11,7 @@ import { bytes, imageLink, shortId, status, time, userLink } from './cells.ts';
 import type { PanelContext, PanelState, Show } from './guards.ts';
 import { html, type Markup } from './html.ts';
 import {
+  type Bulk,
   type Column,
   choice,
   dayFilters,
@@ -39,6 +40,14 @@ const columns: Column<OwnedImage>[] = [
   { title: 'Created (UTC)', value: (image) => time(image.createdAt) },
 ];
 
+/** What can be done with images, wherever they are listed. */
+export const imageBulk: Bulk<Image> = {
+  address: '/admin/images/act',
+  buttons: [{ action: 'retry', label: 'Retry' }],
+  idOf: (image) => image.id,
+  nameOf: (image) => image.filename ?? image.id,
+};
+
 /** `GET /admin/images` */
 export function imageListRoute(router: Router<PanelState>, { db, show }: { db: Database; show: Show }): void {
   router.get('/images', async (ctx) => {
@@ -64,12 +73,7 @@ export function imageListRoute(router: Router<PanelState>, { db, show }: { db: D
         columns,
         rows: found.items,
         next: found.next,
-        bulk: {
-          address: '/admin/images/act',
-          buttons: [{ action: 'retry', label: 'Retry' }],
-          idOf: (image) => image.id,
-          nameOf: (image) => image.filename ?? image.id,
-        },
+        bulk: imageBulk,
       })}`,
     });
   });

@@ -16,12 +16,20 @@ export type Column<Row> = { title: string; value: (row: Row) => Content; number?
 /** A button below a list that does something with every row selected. */
 export type BulkButton = { action: string; label: string; danger?: true };
 
+/** What can be done with the rows selected. */
+export type Bulk<Row> = {
+  address: string;
+  buttons: readonly BulkButton[];
+  idOf: (row: Row) => string;
+  nameOf: (row: Row) => string;
+};
+
 export type List<Row> = {
   caption: string;
   columns: readonly Column<Row>[];
   rows: readonly Row[];
   next: Next | null;
-  bulk?: { address: string; buttons: readonly BulkButton[]; idOf: (row: Row) => string; nameOf: (row: Row) => string };
+  bulk?: Bulk<Row>;
 };
 
 /** A table, what can be done with a selection of its rows, and the way to the next page. */

@@ -11,6 +11,7 @@ import { bytes, imageLink, status, time, timeAndDistance, userLink } from './cel
 import { field } from './form.ts';
 import type { PanelContext, PanelState, Show } from './guards.ts';
 import { type Content, html, type Markup, words } from './html.ts';
+import { imageBulk } from './images.ts';
 import { type Column, list, positionIn, ROWS } from './list.ts';
 import { facts, guard, problem } from './page.ts';
 import { leaveNotice, type Session } from './session.ts';
@@ -49,12 +50,7 @@ ${problem(refused?.detail ?? null)}${formOf(session, detail.ticket, refused?.edi
         columns,
         rows: found.items,
         next: found.next,
-        bulk: {
-          address: '/admin/images/act',
-          buttons: [{ action: 'retry', label: 'Retry' }],
-          idOf: (image) => image.id,
-          nameOf: (image) => image.filename ?? image.id,
-        },
+        bulk: imageBulk,
       })}
 <p><a href="/admin/images?q=${detail.ticket.id}">All images of this ticket</a> ·
 <a href="/admin/tokens?q=${detail.ticket.id}">Its upload tokens</a> ·
