@@ -12,7 +12,7 @@
  * stored        the storage's receipt is committed; the staged file goes next
  * failed        the storage kept failing or the staged file is lost; an admin may put it back to `received`
  * rejected      not an acceptable image: found here while uploading, or refused by the storage for good
- * cancelled     the client ended the upload
+ * cancelled     the client ended the upload, or an admin deletes the ticket of an image that is not stored yet
  * expired       the ticket's time ran out before the last byte
  *
  * The first five hold a place in the ticket, the last three gave it back. `stored` and those three are final.

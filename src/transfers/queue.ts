@@ -44,7 +44,7 @@ const STATEMENT_TIMEOUT_MS = 10_000;
 /** Passed on to pg, whose default is to wait for ever; the server cannot time out what does not reach it. */
 const QUERY_TIMEOUT = { query_timeout: STATEMENT_TIMEOUT_MS + 2_000, keepAlive: true };
 
-/** A pg-boss that is not started: enough to send, complete and look up jobs inside our own transactions. */
+/** A pg-boss with our settings, not started: it needs that before it can do anything. */
 export function createBoss(databaseUrl: string, log: Logger): PgBoss {
   const boss = new PgBoss({
     connectionString: databaseUrl,
