@@ -1,56 +1,23 @@
-/** `npm run bench -- [--quick] [--json]`: hopla beside its peers, in one run, as ratios. */
+/** `npm run bench -- [part …] [--quick] [--json]`: hopla beside its peers and its targets; every part by default. */
 import { parseArgs } from 'node:util';
-import { benchIntake, type Row } from './intake.ts';
+import { intake } from './intake-report.ts';
+import type { Part } from './part.ts';
 
-const { values } = parseArgs({ options: { quick: { type: 'boolean' }, json: { type: 'boolean' } } });
-const KIB = 1024;
-const full = {
-  sizes: [64 * KIB, 512 * KIB, 2048 * KIB, 12_288 * KIB],
-  connections: [1, 8, 64],
-  rounds: 5,
-  secondsPerRound: 2,
-};
-const quick = { sizes: [64 * KIB, 2048 * KIB], connections: [8], rounds: 3, secondsPerRound: 1 };
+const parts: Record<string, Part> = { intake };
 
-const rows = await benchIntake(values.quick ? quick : full, (line) => process.stderr.write(`intake: ${line}\n`));
-process.stdout.write(values.json ? `${JSON.stringify(rows, null, 2)}\n` : report(rows));
+const { values, positionals } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const unknown = positionals.filter((name) => !Object.hasOwn(parts, name));
+if (unknown.length > 0)
+  throw new Error(`There is no part ${unknown.join(', ')}; parts: ${Object.keys(parts).join(', ')}.`);
 
-/** A table for each load, with every rate beside that of the stock server and of the fsynced pipeline. */
-function report(all: Row[]): string {
-  const groups = Map.groupBy(all, (row) => row.load);
-  return [...groups].map(([label, group]) => `\n${label}\n${table(group)}`).join('');
+const figures: Record<string, unknown> = {};
+for (const [name, part] of Object.entries(parts)) {
+  if (positionals.length > 0 && !positionals.includes(name)) continue;
+  const result = await part({ quick: values.quick, say: (line) => process.stderr.write(`${name}: ${line}\n`) });
+  figures[name] = result.figures;
+  if (!values.json) process.stdout.write(result.report);
 }
-
-function table(group: Row[]): string {
-  const rateOf = (name: string) => group.find(({ contender }) => contender === name)?.imagesPerSecond ?? Number.NaN;
-  const stock = rateOf('stock @tus/server');
-  const synced = rateOf('plain + fsync');
-  const head = [
-    'contender',
-    'images/s',
-    'spread',
-    '× stock',
-    '× fsync',
-    'p50 ms',
-    'p99 ms',
-    'CPU ms/image',
-    'client CPU',
-    'peak MiB',
-  ];
-  const lines = group.map((row) => [
-    row.contender,
-    row.imagesPerSecond.toFixed(0),
-    `${(row.spread * 100).toFixed(0)} %`,
-    (row.imagesPerSecond / stock).toFixed(2),
-    (row.imagesPerSecond / synced).toFixed(2),
-    row.p50Ms.toFixed(1),
-    row.p99Ms.toFixed(1),
-    row.cpuMsPerImage.toFixed(2),
-    `${(row.clientShare * 100).toFixed(0)} %`,
-    row.peakMiB.toFixed(0),
-  ]);
-  const widths = head.map((title, column) => Math.max(title.length, ...lines.map((line) => line[column]?.length ?? 0)));
-  const format = (line: string[]) =>
-    `  ${line.map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}\n`;
-  return [head, ...lines].map(format).join('');
-}
+if (values.json) process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`);
