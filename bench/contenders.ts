@@ -1,16 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { connectDatabase } from '../src/database/connection.ts';
-import { issueToken } from '../src/identity/tokens.ts';
-import { createUser } from '../src/identity/users.ts';
-import { startSandboxCloudinary } from '../src/sandbox/cloudinary/server.ts';
-import { startSandboxPostgres } from '../src/sandbox/postgres.ts';
 import type { RequestOf, Target } from './load.ts';
+import { firstMatch, startService, stopProgram } from './service.ts';
 
 /** One way to take images in, running in a process of its own. */
 export type Contender = {
@@ -35,7 +29,7 @@ export async function startPlain(fsync: boolean): Promise<Contender> {
       return { ...addressOf(url), requests: [() => request('POST', '/', { 'Content-Length': body.length }, body)] };
     },
     settle: async () => {},
-    close: () => stopProgram(child, directory),
+    close: () => end(child, directory),
   };
 }
 
@@ -48,47 +42,17 @@ export async function startStock(): Promise<Contender> {
       return { ...addressOf(url), requests: tusRequests(() => '/files', body, chunkBytes, {}) };
     },
     settle: async () => {},
-    close: () => stopProgram(child, directory),
+    close: () => end(child, directory),
   };
 }
 
 /** hopla as it is run, with a durable Postgres and the local Cloudinary in this process. */
 export async function startHopla(workers: number): Promise<Contender> {
-  await using starting = new AsyncDisposableStack();
-  const directory = await mkdtemp(join(tmpdir(), 'hopla-bench-'));
-  starting.defer(() => rm(directory, { recursive: true, force: true }));
-  const postgres = await startSandboxPostgres({ directory: join(directory, 'postgres') });
-  starting.defer(() => postgres.close());
-  const cloudinary = await startSandboxCloudinary({ directory: join(directory, 'cloudinary'), ledgerFile: false });
-  starting.defer(() => cloudinary.close());
-  const child = spawn(process.execPath, [fileURLToPath(new URL('../src/main.ts', import.meta.url))], {
-    env: {
-      ...process.env,
-      DATABASE_URL: postgres.databaseUrl,
-      CLOUDINARY_URL: cloudinary.cloudinaryUrl,
-      DATA_DIR: directory,
-      PORT: '0',
-      LOG_LEVEL: 'info',
-      TRANSFER_CONCURRENCY: `${workers}`,
-      MAX_CREATIONS_PER_MINUTE: '1000000',
-      STAGING_BUDGET_BYTES: `${64 * 1024 ** 3}`,
-    },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const url = await firstMatch(child, /"url":"([^"]+)"/);
-  child.stdout?.resume();
-  const db = connectDatabase(postgres.databaseUrl);
-  starting.defer(() => db.destroy());
-  starting.defer(async () => {
-    child.kill('SIGTERM');
-    await once(child, 'exit');
-  });
-  const { token } = await issueToken(db, { userId: (await createUser(db, { username: 'bench' })).id });
+  const { url, pid, token, db, close } = await startService({ TRANSFER_CONCURRENCY: `${workers}` });
   const headers = { Authorization: `Bearer ${token}` };
-  const started = starting.move();
   return {
     name: workers > 0 ? 'hopla' : 'hopla, worker off',
-    pid: child.pid ?? 0,
+    pid,
     async target(images, body, chunkBytes) {
       const paths: string[] = [];
       for (let left = images; left > 0; left -= 1000) {
@@ -113,7 +77,7 @@ export async function startHopla(workers: number): Promise<Contender> {
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     },
-    close: () => started.disposeAsync(),
+    close,
   };
 }
 
@@ -162,19 +126,9 @@ async function startProgram(
   return { child, url: await firstMatch(child, /listening (\S+)/), directory };
 }
 
-async function stopProgram(child: ChildProcess, directory: string): Promise<void> {
-  child.kill('SIGKILL');
-  await once(child, 'exit');
+async function end(child: ChildProcess, directory: string): Promise<void> {
+  await stopProgram(child, 'SIGKILL');
   await rm(directory, { recursive: true, force: true });
-}
-
-async function firstMatch(child: ChildProcess, pattern: RegExp): Promise<string> {
-  if (!child.stdout) throw new Error('the program has no output to read');
-  for await (const line of createInterface({ input: child.stdout })) {
-    const found = pattern.exec(line)?.[1];
-    if (found) return found;
-  }
-  throw new Error('the program ended before it listened');
 }
 
 /** CPU seconds that a process has used, and the most memory it ever had resident, in bytes (proc(5)). */

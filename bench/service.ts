@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { connectDatabase, type Database } from '../src/database/connection.ts';
+import { issueToken } from '../src/identity/tokens.ts';
+import { createUser } from '../src/identity/users.ts';
+import { startSandboxCloudinary } from '../src/sandbox/cloudinary/server.ts';
+import { startSandboxPostgres } from '../src/sandbox/postgres.ts';
+
+/** hopla in a process of its own, as it is run in production, with a durable Postgres and a local Cloudinary beside it. */
+export type Service = { url: string; pid: number; token: string; db: Database; close(): Promise<void> };
+
+export async function startService(settings: Record<string, string> = {}): Promise<Service> {
+  await using starting = new AsyncDisposableStack();
+  const directory = await mkdtemp(join(tmpdir(), 'hopla-bench-'));
+  starting.defer(() => rm(directory, { recursive: true, force: true }));
+  const postgres = await startSandboxPostgres({ directory: join(directory, 'postgres') });
+  starting.defer(() => postgres.close());
+  const cloudinary = await startSandboxCloudinary({ directory: join(directory, 'cloudinary'), ledgerFile: false });
+  starting.defer(() => cloudinary.close());
+  const child = spawn(process.execPath, [fileURLToPath(new URL('../src/main.ts', import.meta.url))], {
+    env: {
+      ...process.env,
+      DATABASE_URL: postgres.databaseUrl,
+      CLOUDINARY_URL: cloudinary.cloudinaryUrl,
+      DATA_DIR: directory,
+      PORT: '0',
+      LOG_LEVEL: 'info',
+      MAX_CREATIONS_PER_MINUTE: '1000000',
+      STAGING_BUDGET_BYTES: `${64 * 1024 ** 3}`,
+      ...settings,
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  starting.defer(() => stopProgram(child, 'SIGTERM'));
+  const url = await firstMatch(child, /"url":"([^"]+)"/);
+  child.stdout?.resume();
+  const db = connectDatabase(postgres.databaseUrl);
+  starting.defer(() => db.destroy());
+  const { token } = await issueToken(db, { userId: (await createUser(db, { username: 'bench' })).id });
+  const started = starting.move();
+  return { url, pid: child.pid ?? 0, token, db, close: () => started.disposeAsync() };
+}
+
+/** What the first line that matches says; rejects when the program ends before. */
+export async function firstMatch(child: ChildProcess, pattern: RegExp): Promise<string> {
+  if (!child.stdout) throw new Error('the program has no output to read');
+  for await (const line of createInterface({ input: child.stdout })) {
+    const found = pattern.exec(line)?.[1];
+    if (found) return found;
+  }
+  throw new Error('the program ended before it listened');
+}
+
+export async function stopProgram(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill(signal);
+  await once(child, 'exit');
+}
