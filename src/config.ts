@@ -235,6 +235,13 @@ export function readConfig(environment: Record<string, string | undefined>): Con
       problems.push(`${name}=${shown} ${result.error.issues[0]?.message}. Example: ${name}=${setting.example}`);
     }
   }
+  // Whoever began such an image would be told to come back later for ever.
+  if (Number(values.STAGING_BUDGET_BYTES) < Number(values.MAX_IMAGE_BYTES)) {
+    const { STAGING_BUDGET_BYTES: budget, MAX_IMAGE_BYTES: largest } = values;
+    problems.push(
+      `STAGING_BUDGET_BYTES="${budget}" must be at least MAX_IMAGE_BYTES, ${largest}. Example: STAGING_BUDGET_BYTES=${settings.STAGING_BUDGET_BYTES.example}`,
+    );
+  }
   if (problems.length > 0)
     throw new ConfigError(`The configuration has problems:\n${problems.map((line) => `  ${line}`).join('\n')}`);
   const config = values as Config;

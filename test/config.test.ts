@@ -48,6 +48,7 @@ const bad: Record<string, [value: string, says: string][]> = {
   STAGING_BUDGET_BYTES: [
     ['1000', 'at least 1048576'],
     ['10GB', 'whole number'],
+    ['52428799', 'at least MAX_IMAGE_BYTES, 52428800'],
   ],
   STAGING_FREE_BYTES: [['-5', 'whole number']],
   MAX_IMAGE_BYTES: [

@@ -93,7 +93,7 @@ describe('hopla admin tickets delete', () => {
   });
 
   it('removes staged files and queued jobs of images that wait, and the gateway gives their room back', async () => {
-    await gateway.restart({ STAGING_BUDGET_BYTES: `${1024 * 1024}` });
+    await gateway.restart({ STAGING_BUDGET_BYTES: `${1024 * 1024}`, MAX_IMAGE_BYTES: `${1024 * 1024}` });
     const away = { kind: 'status', status: 500 } as const;
     for (const operation of ['upload', 'ping'] as const)
       gateway.cloudinary.faults.add({ match: { operation }, fault: away });

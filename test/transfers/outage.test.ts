@@ -23,7 +23,8 @@ describe('while the storage is away', () => {
 
   before(async () => {
     book = createLogBook();
-    gateway = await startTestGateway({ STAGING_BUDGET_BYTES: `${BUDGET}`, TRANSFER_ATTEMPTS: '2' }, book.log);
+    const settings = { STAGING_BUDGET_BYTES: `${BUDGET}`, MAX_IMAGE_BYTES: `${BYTES}`, TRANSFER_ATTEMPTS: '2' };
+    gateway = await startTestGateway(settings, book.log);
     api = createApi(gateway.url, (await gateway.createUser()).token);
     ticket = await api.openTicket(IMAGES + 11);
     await gateway.cloudinary.close();
