@@ -182,6 +182,21 @@ const settings = {
     example: '60',
     meaning: 'tickets plus uploads that one user may create per minute',
   },
+  MAX_OPEN_TICKETS: {
+    schema: whole(1, 1_000_000),
+    example: '1000',
+    meaning: 'tickets that one user may have open, neither completed nor expired; unset: any number',
+  },
+  MAX_IMAGES_PER_DAY: {
+    schema: whole(1, 1_000_000_000),
+    example: '10000',
+    meaning: 'images that one user may begin in a day (UTC); unset: any number',
+  },
+  MAX_BYTES_IN_FLIGHT: {
+    schema: whole(1, Number.MAX_SAFE_INTEGER),
+    example: '1073741824',
+    meaning: 'bytes of one user that may wait in staging; unset: all of STAGING_BUDGET_BYTES',
+  },
   LOGIN_FAILURES_PER_MINUTE: {
     schema: whole(1, 1000),
     standard: '10',
@@ -236,11 +251,11 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     }
   }
   // Whoever began such an image would be told to come back later for ever.
-  if (Number(values.STAGING_BUDGET_BYTES) < Number(values.MAX_IMAGE_BYTES)) {
-    const { STAGING_BUDGET_BYTES: budget, MAX_IMAGE_BYTES: largest } = values;
-    problems.push(
-      `STAGING_BUDGET_BYTES="${budget}" must be at least MAX_IMAGE_BYTES, ${largest}. Example: STAGING_BUDGET_BYTES=${settings.STAGING_BUDGET_BYTES.example}`,
-    );
+  for (const name of ['STAGING_BUDGET_BYTES', 'MAX_BYTES_IN_FLIGHT'] as const) {
+    const { [name]: room, MAX_IMAGE_BYTES: largest } = values;
+    if (Number(room) >= Number(largest) || room === undefined || largest === undefined) continue;
+    const example = `${name}=${settings[name].example}`;
+    problems.push(`${name}="${room}" must be at least MAX_IMAGE_BYTES, ${largest}. Example: ${example}`);
   }
   if (problems.length > 0)
     throw new ConfigError(`The configuration has problems:\n${problems.map((line) => `  ${line}`).join('\n')}`);

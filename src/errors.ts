@@ -11,6 +11,7 @@ export const errorKinds = {
   unauthorized: shown(401, 'A valid bearer token is needed'),
   'invalid-credentials': shown(401, 'User name or password is wrong'),
   forbidden: shown(403, 'This token may not do that'),
+  'quota-exceeded': shown(403, 'The user has reached a limit of this service'),
   'not-found': shown(404, 'There is nothing at this address'),
   'ticket-not-found': shown(404, 'There is no such ticket'),
   'upload-not-found': shown(404, 'There is no such upload in this ticket'),
@@ -40,6 +41,7 @@ export const errorKinds = {
   'internal-error': hidden(500, 'Something went wrong here'),
   'service-unavailable': hidden(503, 'The service cannot answer just now'),
   'staging-full': shown(507, 'There is no room for this image just now'),
+  'user-staging-full': shown(507, 'Too many images of this user wait for the storage'),
   // Of transfers: seen in an image's `error`, never as an HTTP answer.
   'storage-refused': hidden(502, 'The storage refuses this image'),
   'storage-misconfigured': hidden(502, 'The storage does not accept our account'),

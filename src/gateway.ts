@@ -21,6 +21,7 @@ import { type Hub, startHub } from './progress/hub.ts';
 import { progressRoutes } from './progress/routes.ts';
 import { openStorage } from './storage/open.ts';
 import { createTicketAccess } from './tickets/access.ts';
+import { createDailyImages } from './tickets/quotas.ts';
 import { ticketRoutes } from './tickets/routes.ts';
 import type { OffsetOf } from './tickets/view.ts';
 import { createBreaker } from './transfers/breaker.ts';
@@ -94,6 +95,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const staging = await openStaging({
     directory: config.STAGING_DIR,
     budgetBytes: config.STAGING_BUDGET_BYTES,
+    userBudgetBytes: config.MAX_BYTES_IN_FLIGHT,
     freeBytes: config.STAGING_FREE_BYTES,
   });
   // One more than there are workers, for the check that asks whether the storage is back.
@@ -161,7 +163,13 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   const offsetOf: OffsetOf = async (image) => (await staging.sizeOf(image.id)) ?? 0;
   const checks = createChecks(parts);
 
-  const tus = createTusServer({ ...finish, locker, maxImageBytes: config.MAX_IMAGE_BYTES, reportProgress: hub.report });
+  const tus = createTusServer({
+    ...finish,
+    locker,
+    dailyImages: createDailyImages(db, config.MAX_IMAGES_PER_DAY),
+    maxImageBytes: config.MAX_IMAGE_BYTES,
+    reportProgress: hub.report,
+  });
   const ticketAccess = createTicketAccess(db);
   const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });
   const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf, log });
@@ -169,7 +177,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   const routers = [
     identityRoutes({ db, callers, authenticate, sessionHours: config.SESSION_HOURS, failuresPerMinute }),
     events.router,
-    ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf }),
+    ticketRoutes({ db, authenticate, creations, maxOpenTickets: config.MAX_OPEN_TICKETS, baseUrlOf, offsetOf }),
     openApiRoutes(packageJson.version),
     docsRoutes(),
     metrics.router,
@@ -212,11 +220,11 @@ function createChecks({ db, staging, storage, boss, breaker }: Parts) {
 /** Keeps the count of what waits in staging right when another process takes images in or sends them off. */
 function followStaging(hub: Hub, staging: Staging, maxImageBytes: number): () => void {
   return hub.subscribe('everything', {
-    onChange({ image }) {
+    onChange({ image, ticket }) {
       if (!image || image.staging !== staging.id) return;
       if (!isStaged(image.status)) staging.release(image.id);
-      else if (image.status === 'uploading' && image.size !== null) staging.resize(image.id, image.size);
-      else if (image.status !== 'uploading') staging.track(image.id, image.size ?? maxImageBytes, 0);
+      else if (image.status === 'uploading' && image.size !== null) staging.resize(image.id, image.size, ticket.userId);
+      else if (image.status !== 'uploading') staging.track(image.id, image.size ?? maxImageBytes, 0, ticket.userId);
     },
     onProgress() {},
     onResync() {},

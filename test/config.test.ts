@@ -66,6 +66,12 @@ const bad: Record<string, [value: string, says: string][]> = {
   TRANSFER_TIMEOUT_SECONDS: [['3601', 'at most 3600']],
   TRANSFER_MIN_BYTES_PER_SECOND: [['fast', 'whole number']],
   MAX_CREATIONS_PER_MINUTE: [['0', 'at least 1']],
+  MAX_OPEN_TICKETS: [['0', 'at least 1']],
+  MAX_IMAGES_PER_DAY: [['-1', 'whole number']],
+  MAX_BYTES_IN_FLIGHT: [
+    ['1GB', 'whole number'],
+    ['52428799', 'at least MAX_IMAGE_BYTES, 52428800'],
+  ],
   LOGIN_FAILURES_PER_MINUTE: [['1001', 'at most 1000']],
   SESSION_HOURS: [['0', 'at least 1']],
   SANDBOX_CLOUDINARY_PORT: [['65536', 'at most 65535']],

@@ -72,6 +72,13 @@ export class Ticket extends Row {
 
 export class Image extends Row {
   static override tableName = 'images';
+  static override relationMappings = () => ({
+    ticket: {
+      relation: Model.BelongsToOneRelation,
+      modelClass: Ticket,
+      join: { from: 'images.ticket_id', to: 'tickets.id' },
+    },
+  });
   declare id: string;
   declare ticketId: string;
   declare status: ImageStatus;

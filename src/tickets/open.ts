@@ -5,6 +5,7 @@ import { Ticket } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import { isStorableText, UNSTORABLE } from '../http/json-body.ts';
 import { issueToken } from '../identity/tokens.ts';
+import { assertOpenTickets } from './quotas.ts';
 
 const METADATA_BYTES = 4096;
 /** Deeper than any real data, and less than what the JSON readers of other languages take. */
@@ -57,13 +58,14 @@ export const WATCH_AFTER_EXPIRY_MS = DAY_SECONDS * 1000;
  * Opens a ticket and issues its upload token.
  *
  * With an idempotency key a repeat finds the ticket of the first call and gets a fresh token; the same key with
- * another body is 422 `idempotency-key-reused`.
+ * another body is 422 `idempotency-key-reused`. Throws `quota-exceeded` for one more open ticket than `maxOpenTickets`.
  */
 export async function openTicket(
   db: Database,
   userId: string,
   request: TicketRequest,
   idempotencyKey: string | null,
+  maxOpenTickets?: number,
 ): Promise<{ ticket: Ticket; uploadToken: string }> {
   const idempotencySha256 =
     idempotencyKey === null ? null : createHash('sha256').update(JSON.stringify(request)).digest();
@@ -82,6 +84,7 @@ export async function openTicket(
       .onConflict(trx.raw('(user_id, idempotency_key) WHERE idempotency_key IS NOT NULL'))
       .ignore()
       .returning('*');
+    if (row && maxOpenTickets !== undefined) await assertOpenTickets(trx, userId, maxOpenTickets);
     const ticket = row
       ? Ticket.fromDatabaseJson(row)
       : await findRepeated(trx, userId, idempotencyKey, idempotencySha256);

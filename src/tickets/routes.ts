@@ -14,6 +14,7 @@ export type TicketDeps = {
   db: Database;
   authenticate: ReturnType<typeof createAuthentication>;
   creations: RateLimit;
+  maxOpenTickets: number | undefined;
   /** Base of URLs for this request, without a slash at the end. */
   baseUrlOf: (ctx: { protocol: string; host: string }) => string;
   offsetOf: OffsetOf;
@@ -27,7 +28,14 @@ const IdempotencyKey = z.object({
 });
 
 /** `POST /v1/tickets`, `GET /v1/tickets`, `GET /v1/tickets/:ticketId`. A ticket is changed from the admin side only. */
-export function ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf }: TicketDeps): Router<CallerState> {
+export function ticketRoutes({
+  db,
+  authenticate,
+  creations,
+  maxOpenTickets,
+  baseUrlOf,
+  offsetOf,
+}: TicketDeps): Router<CallerState> {
   const router = new Router<CallerState>({ prefix: '/v1/tickets' });
 
   router.post('/', authenticate, requireUserToken, jsonBody, async (ctx) => {
@@ -35,7 +43,7 @@ export function ticketRoutes({ db, authenticate, creations, baseUrlOf, offsetOf 
     const { 'Idempotency-Key': key } = parseInput(IdempotencyKey, { 'Idempotency-Key': ctx.get('Idempotency-Key') });
     const { user } = ctx.state.caller;
     await creations.take(user.id);
-    const { ticket, uploadToken } = await openTicket(db, user.id, request, key || null);
+    const { ticket, uploadToken } = await openTicket(db, user.id, request, key || null, maxOpenTickets);
     const view = viewTicket(ticket, baseUrlOf(ctx));
     ctx.state.log.info({ ticketId: ticket.id, images: ticket.expected }, 'ticket opened');
     ctx.status = 201;

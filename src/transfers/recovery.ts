@@ -2,7 +2,7 @@ import { opendir } from 'node:fs/promises';
 import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
-import { Image } from '../database/models.ts';
+import { Image, type Ticket } from '../database/models.ts';
 import { isStaged, owedStatuses, stagedStatuses } from '../database/states.ts';
 import { isId } from '../tickets/access.ts';
 import { expireTickets } from '../tickets/expire.ts';
@@ -104,13 +104,15 @@ async function endExpired({ db, discardStaged, log }: RecoveryDeps): Promise<voi
 /** Makes the count of what waits here what the database knows, whatever announcements were missed. */
 async function trackWaiting({ db, staging, maxImageBytes }: RecoveryDeps): Promise<void> {
   const waiting = Image.query(db)
-    .select('id', 'status', 'size')
+    .joinRelated('ticket')
+    .select('images.id', 'images.status', 'images.size', 'ticket.user_id')
     .where({ staging: staging.id })
-    .whereIn('status', stagedStatuses);
-  for (const { id, status, size } of await waiting) {
+    .whereIn('images.status', stagedStatuses)
+    .castTo<(Image & Pick<Ticket, 'userId'>)[]>();
+  for (const { id, status, size, userId } of await waiting) {
     const bytes = size ?? maxImageBytes;
     const here = status === 'uploading' ? ((await staging.sizeOf(id)) ?? 0) : bytes;
-    staging.track(id, bytes, Math.max(0, bytes - here));
+    staging.track(id, bytes, Math.max(0, bytes - here), userId);
   }
   // Last, as one of those above may have ended meanwhile. An id without a row is a creation that is just being made.
   const { rows } = (await db.raw('SELECT id FROM images WHERE id = ANY (?::uuid[]) AND status <> ALL (?)', [

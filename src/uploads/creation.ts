@@ -5,6 +5,7 @@ import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import { claimPlace, findPlaceTaken, type PlaceRequest } from '../tickets/claim.ts';
+import type { DailyImages } from '../tickets/quotas.ts';
 import type { Staging } from './staging.ts';
 
 /** What the headers of a tus creation request say. */
@@ -100,16 +101,23 @@ function single(header: string | string[] | undefined): string | null {
   return (Array.isArray(header) ? header.join(',') : header) ?? null;
 }
 
-export type CreationDeps = { db: Database; staging: Staging; maxImageBytes: number };
+export type CreationDeps = { db: Database; staging: Staging; dailyImages: DailyImages; maxImageBytes: number };
 
 /** A place for a new upload, or the live upload that the client already has in this slot. */
 export type Created = { kind: 'new' | 'existing'; image: Image };
 
 /**
- * Sets staging room aside and claims a place of the ticket. Throws `staging-full`, and what `claimPlace` throws.
+ * Sets staging room aside and claims a place of the ticket. Throws `staging-full`, `user-staging-full`, `quota-exceeded`,
+ * and what `claimPlace` throws.
+ *
+ * @param userId the owner of the ticket, whoever uploads
  */
-export async function createUpload(deps: CreationDeps, ticketId: string, creation: Creation): Promise<Created> {
-  const { db, staging, maxImageBytes } = deps;
+export async function createUpload(
+  deps: CreationDeps,
+  { ticketId, userId }: { ticketId: string; userId: string },
+  creation: Creation,
+): Promise<Created> {
+  const { db, staging, dailyImages, maxImageBytes } = deps;
   const request: PlaceRequest = {
     ticketId,
     imageId: randomUUIDv7(),
@@ -120,10 +128,13 @@ export async function createUpload(deps: CreationDeps, ticketId: string, creatio
     expectedSha256: creation.sha256,
     staging: staging.id,
   };
+  let giveBack: () => Promise<void>;
   try {
     // A length that is not known yet may turn out to be the largest.
-    await staging.reserve(request.imageId, creation.size ?? maxImageBytes);
+    await staging.reserve(request.imageId, creation.size ?? maxImageBytes, userId);
+    giveBack = await dailyImages.take(userId);
   } catch (error) {
+    staging.release(request.imageId);
     // Who has the place already needs no room, and may be the very one who fills it; who gets none need not wait for it.
     const image = await findPlaceTaken(db, request);
     if (image) return { kind: 'existing', image };
@@ -136,6 +147,10 @@ export async function createUpload(deps: CreationDeps, ticketId: string, creatio
       place.kind === 'claimed' ? { kind: 'new', image: place.change.image } : { kind: 'existing', image: place.image };
     return created;
   } finally {
-    if (created?.kind !== 'new') staging.release(request.imageId);
+    if (created?.kind !== 'new') {
+      staging.release(request.imageId);
+      // Kept from it, the user has one image less today.
+      await giveBack().catch(() => {});
+    }
   }
 }

@@ -18,12 +18,12 @@ export type Staging = {
   persist(imageId: string, handle: FileHandle): Promise<void>;
   /** Removes the file; one that is not there is no error. */
   remove(imageId: string): Promise<void>;
-  /** Sets `bytes` of the budget aside for an image, or throws 507 `staging-full`. */
-  reserve(imageId: string, bytes: number): Promise<void>;
+  /** Sets `bytes` of the budget aside for an image of a user, or throws 507 `staging-full` or `user-staging-full`. */
+  reserve(imageId: string, bytes: number, userId: string): Promise<void>;
   /** Notes an image that is here whatever the budget says: found at start, or admitted by another process. */
-  track(imageId: string, bytes: number, unwritten: number): void;
-  /** Notes the size of an image: new here, or not known before. */
-  resize(imageId: string, bytes: number): void;
+  track(imageId: string, bytes: number, unwritten: number, userId: string): void;
+  /** Notes the size of an image: new here (then its user is needed), or not known before. */
+  resize(imageId: string, bytes: number, userId?: string): void;
   /** Notes bytes written: they now show in what is free on the disk. */
   wrote(imageId: string, bytes: number): void;
   /** Gives back what an image had; harmless for one that has nothing. */
@@ -33,27 +33,44 @@ export type Staging = {
   usage(): { images: number; reservedBytes: number; budgetBytes: number };
 };
 
-export type StagingOptions = { directory: string; budgetBytes: number; freeBytes: number };
+export type StagingOptions = {
+  directory: string;
+  budgetBytes: number;
+  /** What one user may have of the budget; all of it, unless told. */
+  userBudgetBytes?: number | undefined;
+  freeBytes: number;
+};
 
 /** What one image has of the budget, and how much of that is not yet on the disk. */
-type Reservation = { bytes: number; unwritten: number };
+type Reservation = { bytes: number; unwritten: number; userId?: string | undefined };
 const nothing: Reservation = { bytes: 0, unwritten: 0 };
 
 /** A client that was refused for lack of room may come back after so long, in milliseconds. */
 const RETRY_AFTER_MS = 10_000;
 
 /** Opens a staging area, making its folder (mode 0700) when needed. */
-export async function openStaging({ directory, budgetBytes, freeBytes }: StagingOptions): Promise<Staging> {
+export async function openStaging(options: StagingOptions): Promise<Staging> {
+  const { directory, budgetBytes, userBudgetBytes = Number.POSITIVE_INFINITY, freeBytes } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const id = await readOrMakeId(directory);
   const reserved = new Map<string, Reservation>();
+  const bytesOf = new Map<string, number>();
   let reservedBytes = 0;
   let unwrittenBytes = 0;
+
+  const count = ({ userId, bytes }: Reservation, sign: 1 | -1) => {
+    if (userId === undefined) return;
+    const sum = (bytesOf.get(userId) ?? 0) + sign * bytes;
+    if (sum > 0) bytesOf.set(userId, sum);
+    else bytesOf.delete(userId);
+  };
 
   const set = (imageId: string, next: Reservation | null) => {
     const before = reserved.get(imageId) ?? nothing;
     reservedBytes += (next ?? nothing).bytes - before.bytes;
     unwrittenBytes += (next ?? nothing).unwritten - before.unwritten;
+    count(before, -1);
+    count(next ?? nothing, 1);
     if (next) reserved.set(imageId, next);
     else reserved.delete(imageId);
   };
@@ -89,17 +106,25 @@ export async function openStaging({ directory, budgetBytes, freeBytes }: Staging
         await syncEntries();
       } catch (error) {
         lost.add(imageId);
-        const { bytes } = reserved.get(imageId) ?? nothing;
-        set(imageId, { bytes, unwritten: bytes });
+        const before = reserved.get(imageId) ?? nothing;
+        set(imageId, { ...before, unwritten: before.bytes });
         // EIO, EROFS: the disk that just failed may fail this too; the next look tries again.
         await remove(imageId).catch(() => {});
         throw error;
       }
     },
     remove,
-    async reserve(imageId, bytes) {
+    async reserve(imageId, bytes, userId) {
       // Set first, looked at after: two racing creations cannot both take the last room.
-      set(imageId, { bytes, unwritten: bytes });
+      set(imageId, { bytes, unwritten: bytes, userId });
+      if ((bytesOf.get(userId) ?? 0) > userBudgetBytes) {
+        set(imageId, null);
+        throw new HoplaError(
+          'user-staging-full',
+          `Images of one user that wait for the storage have at most ${userBudgetBytes} bytes; try again later.`,
+          { retryAfterMs: RETRY_AFTER_MS },
+        );
+      }
       const disk = await statfs(directory).catch(() => null);
       const free = disk ? disk.bavail * disk.bsize - freeBytes : 0;
       if (reservedBytes <= budgetBytes && unwrittenBytes <= free) return;
@@ -108,14 +133,14 @@ export async function openStaging({ directory, budgetBytes, freeBytes }: Staging
         retryAfterMs: RETRY_AFTER_MS,
       });
     },
-    track: (imageId, bytes, unwritten) => set(imageId, { bytes, unwritten }),
-    resize(imageId, bytes) {
-      const before = reserved.get(imageId) ?? { bytes, unwritten: bytes };
-      set(imageId, { bytes, unwritten: Math.max(0, before.unwritten - (before.bytes - bytes)) });
+    track: (imageId, bytes, unwritten, userId) => set(imageId, { bytes, unwritten, userId }),
+    resize(imageId, bytes, userId) {
+      const before = reserved.get(imageId) ?? { bytes, unwritten: bytes, userId };
+      set(imageId, { ...before, bytes, unwritten: Math.max(0, before.unwritten - (before.bytes - bytes)) });
     },
     wrote(imageId, bytes) {
       const before = reserved.get(imageId);
-      if (before) set(imageId, { bytes: before.bytes, unwritten: Math.max(0, before.unwritten - bytes) });
+      if (before) set(imageId, { ...before, unwritten: Math.max(0, before.unwritten - bytes) });
     },
     release: (imageId) => set(imageId, null),
     reserved: () => [...reserved.keys()],

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { type Locker, Server } from '@tus/server';
 import type { CancellationContext, Upload } from '@tus/utils';
 import { HoplaError } from '../errors.ts';
-import { type Created, createUpload, parseCreation } from './creation.ts';
+import { type Created, type CreationDeps, createUpload, parseCreation } from './creation.ts';
 import { refuse } from './finish.ts';
 import { type Exchange, StagingStore, type StoreDeps } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
@@ -11,7 +11,7 @@ import { toUploadError } from './tus-errors.ts';
 /** How long a request that is asked to let go may still finish what it has: a lone last chunk, not a slow body. */
 const LOCK_DRAIN_MS = 500;
 
-export type TusServerDeps = Omit<StoreDeps, 'exchanges'> & { locker: Locker };
+export type TusServerDeps = Omit<StoreDeps, 'exchanges'> & CreationDeps & { locker: Locker };
 
 /** Which upload a request is about, and where its URLs begin. */
 export type UploadAddress = Pick<Exchange, 'ticketId' | 'userId' | 'imageId' | 'baseUrl'>;
@@ -125,7 +125,7 @@ function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () =>
     const body = request.body as unknown as IncomingMessage;
     const { kind, image }: Created = await createUpload(
       deps,
-      exchange.ticketId,
+      exchange,
       parseCreation(body.headers, deps.maxImageBytes),
     );
     exchange.image = image;

@@ -28,6 +28,10 @@ export const problems: Record<ErrorCode, Explanation> = {
     meaning: 'The token is valid but not for this. An upload token, for example, works for its own ticket only.',
     remedy: 'Sign in as the owner of what you want to reach.',
   },
+  'quota-exceeded': {
+    meaning: 'A user may have so many tickets open, and begin so many photos a day, and that number is reached.',
+    remedy: 'Complete tickets that are open, or come back tomorrow. An operator can raise the limits.',
+  },
   'not-found': {
     meaning: 'Nothing is served at this address.',
     remedy: 'Check the address. Everything that there is stands in the API page.',
@@ -144,6 +148,11 @@ export const problems: Record<ErrorCode, Explanation> = {
   },
   'staging-full': {
     meaning: 'Photos wait here until the storage has them, and the room for that is used up just now.',
+    remedy: PASSES,
+  },
+  'user-staging-full': {
+    meaning:
+      'Photos wait here until the storage has them, and those of one user have all the room that a user may have.',
     remedy: PASSES,
   },
   'storage-refused': {
