@@ -152,6 +152,12 @@ const settings = {
     example: '30',
     meaning: 'a request body without a byte for so long is ended (resumable)',
   },
+  UPLOAD_MIN_BYTES_PER_SECOND: {
+    schema: whole(0, Number.MAX_SAFE_INTEGER),
+    standard: '500',
+    example: '2000',
+    meaning: 'a request body that is slower, over UPLOAD_IDLE_SECONDS, is ended (resumable); 0 waits for every byte',
+  },
   TRANSFER_CONCURRENCY: {
     schema: whole(0, 256),
     standard: '4',

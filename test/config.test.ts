@@ -61,6 +61,7 @@ const bad: Record<string, [value: string, says: string][]> = {
     [' , ', 'at least one'],
   ],
   UPLOAD_IDLE_SECONDS: [['0', 'at least 1']],
+  UPLOAD_MIN_BYTES_PER_SECOND: [['slow', 'whole number']],
   TRANSFER_CONCURRENCY: [['257', 'at most 256']],
   TRANSFER_ATTEMPTS: [['0', 'at least 1']],
   TRANSFER_TIMEOUT_SECONDS: [['3601', 'at most 3600']],

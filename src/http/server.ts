@@ -3,6 +3,7 @@ import { createServer, type RequestListener, type Server, type ServerResponse, S
 import type { AddressInfo, Socket } from 'node:net';
 import { HoplaError } from '../errors.ts';
 import { toProblem } from './problem.ts';
+import { watchSlowBodies } from './slow-bodies.ts';
 
 export type HttpServer = {
   /** `http://host:port` as it listens. */
@@ -16,6 +17,8 @@ export type HttpServerOptions = {
   port: number;
   /** A connection on which nothing moves for so long is ended. */
   idleMs: number;
+  /** A request body that is slower, over `idleMs`, is ended; 0 waits for every byte. */
+  minBytesPerSecond?: number;
   /** How long a client may take for the headers of one request. */
   headersMs?: number;
   /** Goes with what is refused before any route sees it. */
@@ -28,7 +31,7 @@ const KEEP_ALIVE_MS = 65_000;
 
 /** Listens; rejects when it cannot. */
 export async function listen(handler: RequestListener, options: HttpServerOptions): Promise<HttpServer> {
-  const { host, port, idleMs, headersMs = HEADERS_MS, refusalHeaders = {} } = options;
+  const { host, port, idleMs, minBytesPerSecond = 0, headersMs = HEADERS_MS, refusalHeaders = {} } = options;
   const server = createServer({
     // Node's limit for a whole request would end slow uploads with a 408 that clients do not retry: silence is
     // bounded instead, below.
@@ -40,9 +43,12 @@ export async function listen(handler: RequestListener, options: HttpServerOption
     requireHostHeader: false,
   });
   server.timeout = idleMs;
+  const slowBodies = watchSlowBodies({ minBytesPerSecond, windowMs: idleMs });
+  server.on('close', () => slowBodies.close());
   const answers = new WeakMap<object, ServerResponse>();
   const handle: RequestListener = (request, response) => {
     answers.set(request.socket, response);
+    slowBodies.watch(request);
     handler(request, response);
   };
   server.on('request', handle);
