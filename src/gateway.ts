@@ -26,13 +26,15 @@ import { ticketRoutes } from './tickets/routes.ts';
 import type { OffsetOf } from './tickets/view.ts';
 import { createBreaker } from './transfers/breaker.ts';
 import { enqueueTransfer, queueOf, startQueue } from './transfers/queue.ts';
-import { enterQueue } from './transfers/reclaim.ts';
+import { reclaimAlone, reclaimBeside } from './transfers/reclaim.ts';
 import { startRecovery } from './transfers/recovery.ts';
 import { startWorkers, type Workers } from './transfers/worker.ts';
 import { createCommit } from './uploads/commit.ts';
 import { discardStaged, type FinishDeps } from './uploads/finish.ts';
+import { createHolders } from './uploads/holders.ts';
 import { createIntake } from './uploads/intake.ts';
 import { createLocker } from './uploads/lock.ts';
+import { joinPeers } from './uploads/peers.ts';
 import { uploadRoutes } from './uploads/routes.ts';
 import { openStaging, type Staging } from './uploads/staging.ts';
 import { createTusServer } from './uploads/tus-server.ts';
@@ -99,6 +101,8 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     userBudgetBytes: config.MAX_BYTES_IN_FLIGHT,
     freeBytes: config.STAGING_FREE_BYTES,
   });
+  const peers = await joinPeers(config.STAGING_DIR, log);
+  starting.defer(() => peers.close());
   // One more than there are workers, for the check that asks whether the storage is back.
   const maxSockets = Math.max(config.TRANSFER_CONCURRENCY, 1) + 1;
   const storage = openStorage(config, config.CLOUDINARY_URL, maxSockets);
@@ -117,21 +121,22 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const queueTransfer = metrics.countReceived((trx, image) => enqueueTransfer(boss, trx, image));
   const finish: FinishDeps = { db, staging, intake, log, reach, enqueueTransfer: queueTransfer };
   const locker = createLocker(LOCK_TIMEOUT_MS);
-  return { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, locker };
+  const holders = createHolders({ db, staging, intake, peers, locker, timeoutMs: LOCK_TIMEOUT_MS, log });
+  starting.defer(() => holders.close());
+  return { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, peers, holders };
 }
 
 /** Puts right what an earlier process left, and sends off what waits. */
 async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Promise<Workers> {
-  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, locker } = parts;
-  if (config.TRANSFER_CONCURRENCY > 0) {
-    const presence = await enterQueue(config.DATABASE_URL, staging.id, log);
-    starting.defer(() => presence.close());
-  }
+  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, peers, holders } = parts;
+  const sends = config.TRANSFER_CONCURRENCY > 0;
+  const reclaimed = sends && (await reclaimAlone({ db, peers, stagingId: staging.id, log }));
   const recovery = await startRecovery({
     db,
     boss,
     staging,
-    commitUpload: createCommit(finish, locker),
+    isElsewhere: holders.isElsewhere,
+    commitUpload: createCommit(finish, holders.locker),
     discardStaged: (image) => discardStaged(finish, image),
     maxImageBytes: config.MAX_IMAGE_BYTES,
     log,
@@ -150,12 +155,17 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
   };
   const workers = await startWorkers(transfer, config.TRANSFER_CONCURRENCY);
   starting.defer(() => workers.close(0));
+  if (sends) {
+    const deps = { db, peers, stagingId: staging.id, wake: workers.wake, log };
+    const reclaim = reclaimBeside(deps, { now: !reclaimed });
+    starting.defer(() => reclaim.close());
+  }
   return workers;
 }
 
 /** Everything that answers requests; uploads come first, since nothing may touch their bodies before they do. */
 async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
-  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, locker } = parts;
+  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, holders } = parts;
   const callers = createCallers(db);
   const authenticate = createAuthentication(callers);
   const creations = createRateLimit(config.MAX_CREATIONS_PER_MINUTE, 'creations');
@@ -166,7 +176,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
 
   const tus = createTusServer({
     ...finish,
-    locker,
+    holders,
     dailyImages: createDailyImages(db, config.MAX_IMAGES_PER_DAY),
     maxImageBytes: config.MAX_IMAGE_BYTES,
     reportProgress: hub.report,
@@ -227,7 +237,9 @@ function followStaging(hub: Hub, staging: Staging, maxImageBytes: number): () =>
       else if (image.status === 'uploading' && image.size !== null) staging.resize(image.id, image.size, ticket.userId);
       else if (image.status !== 'uploading') staging.track(image.id, image.size ?? maxImageBytes, 0, ticket.userId);
     },
-    onProgress() {},
+    onProgress({ imageId, leg, bytes }) {
+      if (leg === 'upload') staging.reached(imageId, bytes);
+    },
     onResync() {},
   });
 }

@@ -85,6 +85,8 @@ export class Image extends Row {
   declare slot: string | null;
   declare size: number | null;
   declare staging: string;
+  /** The process that receives it (uploads/holders.ts), while it is `uploading`. */
+  declare holder: string | null;
   declare filename: string | null;
   declare uploadMetadata: string | null;
   declare expectedSha256: string | null;

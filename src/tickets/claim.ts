@@ -16,6 +16,8 @@ export type PlaceRequest = {
   uploadMetadata: string | null;
   expectedSha256: string | null;
   staging: string;
+  /** The process that receives it. */
+  holder: string | null;
 };
 
 /** A new place, or the live upload that already has this slot. */
@@ -75,8 +77,8 @@ async function tryClaim(db: Database, request: PlaceRequest): Promise<Change | n
        UPDATE tickets SET claimed = claimed + 1, bytes_total = bytes_total + ?, version = version + 1, updated_at = now()
        WHERE id = ? AND claimed < expected AND NOT expired AND expires_at > now() RETURNING *
      ), placed AS (
-       INSERT INTO images (id, ticket_id, slot, size, filename, upload_metadata, expected_sha256, staging)
-       SELECT ?, place.id, ?, ?, ?, ?, ?, ? FROM place RETURNING *
+       INSERT INTO images (id, ticket_id, slot, size, filename, upload_metadata, expected_sha256, staging, holder)
+       SELECT ?, place.id, ?, ?, ?, ?, ?, ?, ? FROM place RETURNING *
      )
      SELECT to_jsonb(place) AS ticket, to_jsonb(placed) AS image, announce(to_jsonb(place), to_jsonb(placed))
      FROM place, placed`,
@@ -90,6 +92,7 @@ async function tryClaim(db: Database, request: PlaceRequest): Promise<Change | n
         request.uploadMetadata,
         request.expectedSha256,
         request.staging,
+        request.holder,
       ] as never,
     )
     .catch(nullOnTakenSlot)) as { rows: ChangeRow[] };

@@ -16,6 +16,9 @@ export function queueOf(stagingId: string): string {
 
 const DAY_SECONDS = 86_400;
 
+/** The least that pg-boss takes. A worker shows a sign of life twice in that time. */
+export const HEARTBEAT_SECONDS = 10;
+
 const QUEUE = {
   notify: true,
   // The image's own attempts decide when to give up (see worker.ts); the queue never does.
@@ -27,13 +30,13 @@ const QUEUE = {
   // pg-boss deletes jobs that waited for longer. A photo waits for as long as it takes.
   retentionSeconds: 3650 * DAY_SECONDS,
   deleteAfterSeconds: 3600,
-  // The least that pg-boss takes: a job of a killed process comes back after this, and the interval below.
-  heartbeatSeconds: 10,
+  // A job whose worker is silent comes back after this, and the interval below.
+  heartbeatSeconds: HEARTBEAT_SECONDS,
 } as const;
 
 /**
  * How often pg-boss looks for jobs whose worker went silent, in seconds. Each look is ten statements, and it is needed only
- * where a worker dies beside others: alone, it finds what it left when it starts again (reclaim.ts).
+ * where one hangs: what a process leaves that ends is found sooner (reclaim.ts).
  */
 const MONITOR_SECONDS = 15;
 /** Jobs that wait for other jobs are looked for all the time by default; there are none here. */

@@ -1,101 +1,95 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
 import type { Logger } from 'pino';
-import { queueOf } from './queue.ts';
+import type { Database } from '../database/connection.ts';
+import type { Peers } from '../uploads/peers.ts';
+import { HEARTBEAT_SECONDS, queueOf } from './queue.ts';
 
-/** Says, for as long as it is held, that this process works on a queue. */
-export type Presence = { close(): Promise<void> };
+/** Brings back the transfers of processes that ended in the middle of them. */
+export type Reclaim = { close(): Promise<void> };
 
-const RECONNECT_MS = 1_000;
+export type ReclaimDeps = {
+  db: Database;
+  peers: Peers;
+  stagingId: string;
+  /** Calls the workers of this process when there is something to do. */
+  wake: () => void;
+  log: Logger;
+};
+
+/** Every job under way shows a sign of life at least this often: pg-boss's half of a heartbeat, and a second for the way. */
+const SIGN_OF_LIFE_MS = (HEARTBEAT_SECONDS / 2 + 1) * 1000;
+const RETRY_MS = 1_000;
 
 /**
- * Enters a queue as one of its workers. If there is no other, the jobs still marked as active belong to a process that
- * died: they go back to the queue at once, instead of after the time pg-boss waits for a sign of life.
- *
- * Every worker process holds the queue's advisory lock in shared mode on a connection of its own; who can have it
- * exclusively is alone.
+ * Gives back at once what a process left that ran alone: the jobs still marked as active cannot be anybody else's. To be
+ * called before any worker starts. Resolves to false when others are there, whose jobs they may be.
  */
-export async function enterQueue(databaseUrl: string, stagingId: string, log: Logger): Promise<Presence> {
-  const queue = queueOf(stagingId);
-  const closing = new AbortController();
-  let client = await connect(databaseUrl);
-  const { rows } = await client.query<{ alone: boolean }>(
-    'SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS alone',
-    [queue],
-  );
-  if (rows[0]?.alone) {
-    const { rowCount } = await client.query(
-      `UPDATE pgboss.job SET state = 'retry', start_after = now(), heartbeat_on = NULL WHERE name = $1 AND state = 'active'`,
-      [queue],
-    );
-    if (rowCount) log.info({ jobs: rowCount }, 'resuming transfers that a process left behind');
-  }
-  await hold(client, queue);
-  if (rows[0]?.alone) await client.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', [queue]);
+export async function reclaimAlone({ db, peers, stagingId, log }: Omit<ReclaimDeps, 'wake'>): Promise<boolean> {
+  if (!peers.alone) return false;
+  const jobs = await giveBack(db, stagingId, null);
+  if (jobs > 0) log.info({ jobs }, 'resuming transfers that a process left behind');
+  return true;
+}
 
-  // A lock goes with its connection: whoever starts while ours is lost may take our jobs, which the fencing of attempts
-  // makes harmless. Still, come back soon.
-  const keep = async () => {
-    while (!closing.signal.aborted) {
-      await ended(client, closing.signal);
-      await client.end().catch(() => {});
-      client = (await comeBack(databaseUrl, queue, closing.signal, log)) ?? client;
+/**
+ * Gives back what a process leaves that ends beside this one, well before pg-boss would: every job that has shown no sign
+ * of life since then, when all the others had the time to. Should one of them only have been slow, its attempt is fenced
+ * and the work done twice, no more. `now` looks for the jobs of one that ended before this process came.
+ */
+export function reclaimBeside({ db, peers, stagingId, wake, log }: ReclaimDeps, { now }: { now: boolean }): Reclaim {
+  const closing = new AbortController();
+  const { signal } = closing;
+  const running = new Set<Promise<void>>();
+
+  const insist = async <T>(query: () => Promise<T>): Promise<T> => {
+    for (;;) {
+      try {
+        return await query();
+      } catch (error) {
+        log.debug({ err: error }, 'transfers are not reclaimed yet');
+        await delay(RETRY_MS, undefined, { signal });
+      }
     }
   };
-  const kept = keep();
+  const reclaim = async () => {
+    const since = await insist(() => readClock(db));
+    await delay(SIGN_OF_LIFE_MS, undefined, { signal });
+    const jobs = await insist(() => giveBack(db, stagingId, since));
+    if (jobs === 0) return;
+    log.info({ jobs }, 'taking over transfers of a process that has ended');
+    wake();
+  };
+  const begin = () => {
+    // Ends by abort alone.
+    const run: Promise<void> = reclaim()
+      .catch(() => {})
+      .finally(() => running.delete(run));
+    running.add(run);
+  };
+
+  const leave = peers.onEnd(begin);
+  if (now) begin();
   return {
     async close() {
+      leave();
       closing.abort();
-      await Promise.race([kept, delay(1_000, undefined, { ref: false })]);
+      await Promise.all(running);
     },
   };
 }
 
-/** Tries to hold the lock again until it does; null when `signal` says to leave. */
-async function comeBack(
-  databaseUrl: string,
-  queue: string,
-  signal: AbortSignal,
-  log: Logger,
-): Promise<pg.Client | null> {
-  while (!signal.aborted) {
-    let client: pg.Client | undefined;
-    try {
-      await delay(RECONNECT_MS, undefined, { signal });
-      client = await connect(databaseUrl);
-      await hold(client, queue);
-      return client;
-    } catch (error) {
-      log.debug({ err: error }, 'the presence in the queue is not held');
-      await client?.end().catch(() => {});
-    }
-  }
-  return null;
+/** The database's time, which is that of its heartbeats, as the text it takes back. */
+async function readClock(db: Database): Promise<string> {
+  const { rows } = (await db.raw('SELECT clock_timestamp()::text AS now')) as { rows: { now: string }[] };
+  return rows[0]?.now ?? '';
 }
 
-async function connect(databaseUrl: string): Promise<pg.Client> {
-  const client = new pg.Client({
-    connectionString: databaseUrl,
-    application_name: 'hopla presence',
-    keepAlive: true,
-    connectionTimeoutMillis: 5_000,
-    query_timeout: 10_000,
-  });
-  // Without a listener a lost connection would end the process; `ended` sees it.
-  client.on('error', () => {});
-  await client.connect();
-  return client;
-}
-
-async function hold(client: pg.Client, queue: string): Promise<void> {
-  await client.query('SELECT pg_advisory_lock_shared(hashtextextended($1, 0))', [queue]);
-}
-
-function ended(client: pg.Client, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    client.once('end', () => resolve());
-    client.once('error', () => resolve());
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    if (signal.aborted) resolve();
-  });
+/** Puts active jobs back into the queue: all, or those without a sign of life since then. Resolves to their number. */
+async function giveBack(db: Database, stagingId: string, since: string | null): Promise<number> {
+  const { rowCount } = (await db.raw(
+    `UPDATE pgboss.job SET state = 'retry', start_after = now(), heartbeat_on = NULL
+     WHERE name = ? AND state = 'active' AND (?::timestamptz IS NULL OR coalesce(heartbeat_on, started_on) < ?)`,
+    [queueOf(stagingId), since, since] as never,
+  )) as { rowCount: number };
+  return rowCount;
 }

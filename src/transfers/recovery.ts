@@ -13,6 +13,8 @@ export type RecoveryDeps = {
   db: Database;
   boss: PgBoss;
   staging: Staging;
+  /** Whether another process receives this upload: it looks after it then. */
+  isElsewhere: (image: Image) => Promise<boolean>;
   /** Commits an upload whose bytes are all here; throws when it cannot. */
   commitUpload: (image: Image) => Promise<void>;
   discardStaged: (image: Image) => Promise<void>;
@@ -41,6 +43,10 @@ const BATCH = 500;
  *   transfer.answered    likewise; the repeat adopts what the storage has
  *   transfer.recorded    `sweepFiles`, as after a rejection, a cancel and an expiry
  *   transfer.forgotten   nothing is left to do
+ *
+ * The same where others are left that share the staging area. An upload is then continued by whichever of them its client
+ * comes to (uploads/holders.ts), and a transfer by one that noticed the end (reclaim.ts). Recovery runs in each of them, and
+ * leaves alone what another is just receiving.
  */
 
 /** Recovers once, then keeps looking: for what has expired every five seconds, for everything else every minute. */
@@ -123,10 +129,10 @@ async function trackWaiting({ db, staging, maxImageBytes }: RecoveryDeps): Promi
 }
 
 /** Uploads whose last byte is here: their client may never ask again. */
-async function commitComplete({ db, staging, commitUpload, log }: RecoveryDeps): Promise<void> {
+async function commitComplete({ db, staging, isElsewhere, commitUpload, log }: RecoveryDeps): Promise<void> {
   const uploading = await Image.query(db).where({ staging: staging.id, status: 'uploading' }).whereNotNull('size');
   for (const image of uploading) {
-    if ((await staging.sizeOf(image.id)) !== image.size) continue;
+    if ((await staging.sizeOf(image.id)) !== image.size || (await isElsewhere(image))) continue;
     await commitUpload(image).catch((error) =>
       log.info({ err: error, imageId: image.id }, 'a complete upload was not committed'),
     );

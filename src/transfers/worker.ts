@@ -4,6 +4,8 @@ import { queueOf, type TransferJob } from './queue.ts';
 import { ClaimLost, handBack, type TransferDeps, transferImage } from './transfer.ts';
 
 export type Workers = {
+  /** Looks into the queue now. */
+  wake(): void;
   /** Stops taking jobs, gives running transfers `graceMs`, and hands the rest back to the queue. */
   close(graceMs: number): Promise<void>;
 };
@@ -26,6 +28,7 @@ export async function startWorkers(deps: TransferDeps, concurrency: number): Pro
   const running = new Set<Promise<void>>();
   const timers = new Set<NodeJS.Timeout>();
   const queue = queueOf(staging.id);
+  const workerIds: string[] = [];
 
   /** pg-boss sleeps a whole poll interval after every job; being notified keeps it awake for the next one. */
   const wakeAfter = (workerId: string, delayMs: number) => {
@@ -83,10 +86,14 @@ export async function startWorkers(deps: TransferDeps, concurrency: number): Pro
       await run;
       boss.notifyWorker(own);
     });
+    workerIds.push(workerId);
     id.resolve(workerId);
   }
 
   return {
+    wake() {
+      for (const workerId of workerIds) boss.notifyWorker(workerId);
+    },
     async close(graceMs) {
       const idle = boss.offWork(queue, { wait: true });
       const grace = setTimeout(() => stopping.abort(new Error('the process is stopping')), graceMs);

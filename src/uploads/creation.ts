@@ -6,6 +6,7 @@ import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import { claimPlace, findPlaceTaken, type PlaceRequest } from '../tickets/claim.ts';
 import type { DailyImages } from '../tickets/quotas.ts';
+import type { Holders } from './holders.ts';
 import type { Staging } from './staging.ts';
 
 /** What the headers of a tus creation request say. */
@@ -101,7 +102,13 @@ function single(header: string | string[] | undefined): string | null {
   return (Array.isArray(header) ? header.join(',') : header) ?? null;
 }
 
-export type CreationDeps = { db: Database; staging: Staging; dailyImages: DailyImages; maxImageBytes: number };
+export type CreationDeps = {
+  db: Database;
+  staging: Staging;
+  holders: Pick<Holders, 'claim'>;
+  dailyImages: DailyImages;
+  maxImageBytes: number;
+};
 
 /** A place for a new upload, or the live upload that the client already has in this slot. */
 export type Created = { kind: 'new' | 'existing'; image: Image };
@@ -117,16 +124,18 @@ export async function createUpload(
   { ticketId, userId }: { ticketId: string; userId: string },
   creation: Creation,
 ): Promise<Created> {
-  const { db, staging, dailyImages, maxImageBytes } = deps;
+  const { db, staging, holders, dailyImages, maxImageBytes } = deps;
+  const imageId = randomUUIDv7();
   const request: PlaceRequest = {
     ticketId,
-    imageId: randomUUIDv7(),
+    imageId,
     slot: creation.slot,
     size: creation.size,
     filename: creation.filename,
     uploadMetadata: creation.metadata,
     expectedSha256: creation.sha256,
     staging: staging.id,
+    holder: holders.claim(imageId),
   };
   let giveBack: () => Promise<void>;
   try {

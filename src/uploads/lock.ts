@@ -1,8 +1,18 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Lock, Locker, RequestRelease } from '@tus/server';
 import { HoplaError } from '../errors.ts';
 
+/** Between two looks whether the last lock is free, when a process ends. */
+const FREE_MS = 10;
+
 type Waiter = { cancel: RequestRelease; grant: () => void };
 type Queue = { holder: Waiter; waiting: Waiter[] };
+
+/** A locker of this process alone. */
+export type LocalLocker = Locker & {
+  /** Resolves when no upload is locked, or after `timeoutMs`. */
+  whenFree(timeoutMs: number): Promise<void>;
+};
 
 /**
  * One request at a time per upload, within this process. Who waits costs nothing: the one before wakes it. Whoever
@@ -10,9 +20,15 @@ type Queue = { holder: Waiter; waiting: Waiter[] };
  *
  * @param timeoutMs how long a request waits before it is told 423 `upload-locked`
  */
-export function createLocker(timeoutMs: number): Locker {
+export function createLocker(timeoutMs: number): LocalLocker {
   const queues = new Map<string, Queue>();
-  return { newLock: (id) => createLock(queues, id, timeoutMs) };
+  return {
+    newLock: (id) => createLock(queues, id, timeoutMs),
+    async whenFree(withinMs) {
+      for (const deadline = performance.now() + withinMs; queues.size > 0 && performance.now() < deadline; )
+        await delay(FREE_MS);
+    },
+  };
 }
 
 function createLock(queues: Map<string, Queue>, id: string, timeoutMs: number): Lock {

@@ -26,6 +26,8 @@ export type Staging = {
   resize(imageId: string, bytes: number, userId?: string): void;
   /** Notes bytes written: they now show in what is free on the disk. */
   wrote(imageId: string, bytes: number): void;
+  /** Notes how far another process, which writes it, has come with an image. */
+  reached(imageId: string, offset: number): void;
   /** Gives back what an image had; harmless for one that has nothing. */
   release(imageId: string): void;
   /** Images that have something of the budget. */
@@ -141,6 +143,12 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
     wrote(imageId, bytes) {
       const before = reserved.get(imageId);
       if (before) set(imageId, { ...before, unwritten: Math.max(0, before.unwritten - bytes) });
+    },
+    reached(imageId, offset) {
+      const before = reserved.get(imageId);
+      // Less than was known already is news from the past.
+      if (before)
+        set(imageId, { ...before, unwritten: Math.min(before.unwritten, Math.max(0, before.bytes - offset)) });
     },
     release: (imageId) => set(imageId, null),
     reserved: () => [...reserved.keys()],

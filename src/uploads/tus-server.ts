@@ -1,17 +1,18 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage } from 'node:http';
-import { type Locker, Server } from '@tus/server';
+import { Server } from '@tus/server';
 import type { CancellationContext, Upload } from '@tus/utils';
 import { HoplaError } from '../errors.ts';
 import { type Created, type CreationDeps, createUpload, parseCreation } from './creation.ts';
 import { refuse } from './finish.ts';
+import type { Holders } from './holders.ts';
 import { type Exchange, StagingStore, type StoreDeps } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
 
 /** How long a request that is asked to let go may still finish what it has: a lone last chunk, not a slow body. */
 const LOCK_DRAIN_MS = 500;
 
-export type TusServerDeps = Omit<StoreDeps, 'exchanges'> & CreationDeps & { locker: Locker };
+export type TusServerDeps = Omit<StoreDeps, 'exchanges'> & CreationDeps & { holders: Holders };
 
 /** Which upload a request is about, and where its URLs begin. */
 export type UploadAddress = Pick<Exchange, 'ticketId' | 'userId' | 'imageId' | 'baseUrl'>;
@@ -38,7 +39,7 @@ export function createTusServer(deps: TusServerDeps): TusServer {
   const server = new Server({
     path: '/',
     datastore: store,
-    locker: deps.locker,
+    locker: deps.holders.locker,
     lockDrainTimeout: LOCK_DRAIN_MS,
     // For OPTIONS to tell. Of an upload the store looks at the size itself: one that is too large ends it.
     maxSize: (_request, imageId) => (imageId === null ? deps.maxImageBytes : 0),

@@ -17,7 +17,7 @@ export async function makeImage(
   const imageId = randomUUIDv7();
   const place = await claimPlace(db, {
     ...{ ticketId, imageId, size, filename, staging },
-    ...{ slot: null, uploadMetadata: null, expectedSha256: null },
+    ...{ slot: null, uploadMetadata: null, expectedSha256: null, holder: null },
   });
   if (place.kind !== 'claimed') throw new Error('the slot was taken');
   if (status === 'uploading') return place.change.image;

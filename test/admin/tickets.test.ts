@@ -313,7 +313,7 @@ describe('hopla admin tickets', () => {
       expect(await staging.sizeOf(received.id)).to.equal(5);
       expect(await desk.row('images', uploading.id)).to.include({ status: 'expired' });
       expect(await desk.row('images', received.id)).to.include({ status: 'received' });
-      const place = { ...{ slot: null, size: 1, filename: null, uploadMetadata: null, expectedSha256: null } };
+      const place = { slot: null, size: 1, filename: null, uploadMetadata: null, expectedSha256: null, holder: null };
       const claim = claimPlace(desk.db, { ...place, ticketId: id, imageId: nowhere, staging: staging.id });
       expect(await claim.catch(({ code }) => code)).to.equal('ticket-expired');
     });

@@ -116,7 +116,7 @@ async function makeUsers(postgres: Postgres, count: number): Promise<string[]> {
 }
 
 async function stagedFiles(directory: string): Promise<string[]> {
-  return (await readdir(directory, { recursive: true })).filter((name) => name !== '.staging-id');
+  return (await readdir(directory, { recursive: true })).filter((name) => !name.startsWith('.'));
 }
 
 async function readRecords(databaseUrl: string): Promise<Records> {
