@@ -20,21 +20,19 @@ export type EnqueueTransfer = (trx: Knex.Transaction, image: Image) => Promise<v
 
 /**
  * Counts an image as received and queues its transfer, in one transaction: from here on its last byte may be
- * acknowledged. The staged file must be fsynced before. Null when the image is no longer `uploading`.
+ * acknowledged. The staged file must be fsynced before. Null when the image is no longer `uploading`, or no longer this
+ * process's (its holder not the one that `image` names).
  */
 export async function receiveImage(
   db: Database,
-  imageId: string,
+  image: Pick<Image, 'id' | 'holder'>,
   facts: ReceivedFacts,
   enqueue: EnqueueTransfer,
 ): Promise<Change | null> {
   const { contentType, ...same } = facts;
   return db.transaction(async (trx) => {
-    const change = await moveImage(trx, imageId, ['uploading'], 'received', {
-      ...same,
-      content_type: contentType,
-      received_at: new Date(),
-    });
+    const received = { ...same, content_type: contentType, received_at: new Date() };
+    const change = await moveImage(trx, image.id, ['uploading'], 'received', received, image.holder);
     if (change) await enqueue(trx, change.image);
     return change;
   });

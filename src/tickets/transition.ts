@@ -31,6 +31,8 @@ export type Change = { image: Image; ticket: Ticket };
  *
  * One conditional statement: when the image is in another state (somebody did it already) nothing happens and the
  * answer is null, so repeating a transition is harmless. Locks the ticket before the image, as everything here does.
+ *
+ * @param holder when given, the process that must still be the image's holder: of another's upload nothing is moved
  */
 export async function moveImage(
   db: Database,
@@ -38,6 +40,7 @@ export async function moveImage(
   from: readonly ImageStatus[],
   to: ImageStatus,
   changes: ImageChanges = {},
+  holder?: string | null,
 ): Promise<Change | null> {
   const columns = Object.entries(changes);
   const becomes = {
@@ -52,7 +55,8 @@ export async function moveImage(
               (images.status = ANY (?))::int AS live, (images.status = ANY (?))::int AS received,
               (images.status = 'stored')::int AS stored, (images.status = 'failed')::int AS failed
        FROM tickets JOIN images ON images.ticket_id = tickets.id
-       WHERE images.id = ? AND images.status = ANY (?) FOR UPDATE OF tickets, images
+       WHERE images.id = ? AND images.status = ANY (?)${holder === undefined ? '' : ' AND images.holder IS NOT DISTINCT FROM ?'}
+       FOR UPDATE OF tickets, images
      ), moved AS (
        UPDATE images SET status = ?, updated_at = now()${columns.map(() => ', ?? = ?').join('')}
        FROM held WHERE images.id = held.id RETURNING images.*
@@ -77,6 +81,7 @@ export async function moveImage(
       receivedStatuses,
       imageId,
       from,
+      ...(holder === undefined ? [] : [holder]),
       to,
       ...columns.flat(),
       becomes.live,

@@ -78,7 +78,7 @@ async function commit(deps: FinishDeps, image: Image, size: number, { sha256, md
   const facts = { size, sha256, md5, contentType, format, width, height };
   let status: string | undefined;
   try {
-    const change = await receiveImage(deps.db, image.id, facts, deps.enqueueTransfer);
+    const change = await receiveImage(deps.db, image, facts, deps.enqueueTransfer);
     if (change) {
       deps.log.info({ imageId: image.id, ticketId: image.ticketId, bytes: size }, 'image received');
       return;
@@ -89,6 +89,8 @@ async function commit(deps: FinishDeps, image: Image, size: number, { sha256, md
   } catch (error) {
     throw uncommitted(error);
   }
+  // Under its lock it is this process's alone, unless somebody broke what peers.ts relies on: then the other one decides.
+  if (status === 'uploading') throw new HoplaError('upload-locked', undefined, { retryAfterMs: 1000 });
   throw new HoplaError('upload-gone', status ? `The upload is ${status}.` : 'The upload was deleted.');
 }
 

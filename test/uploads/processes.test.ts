@@ -175,6 +175,24 @@ describe('two gateways over one staging folder', () => {
     await expectStored(ticket, bytes);
   });
 
+  it('commit nothing of an upload that is not theirs any more', async () => {
+    const bytes = photo();
+    const { ticket, endpoint, there, id } = await begin(bytes);
+    const goOn = Promise.withResolvers<void>();
+    held = goOn.promise;
+    const answer = endpoint.patch(there, 0, bytes);
+    await until('every byte is here', async () => (await api.ticket(ticket.id)).images[0].offset === bytes.length);
+    const holder = await holderOf(id);
+    await gateway.db('images').where({ id }).update({ holder: 'somebody else' });
+    held = null;
+    goOn.resolve();
+    expectProblem(await answer, 423, 'upload-locked');
+    expect((await api.ticket(ticket.id)).images[0].status).to.equal('uploading');
+    await gateway.db('images').where({ id }).update({ holder });
+    expect((await endpoint.head(there)).headers['upload-offset']).to.equal(`${bytes.length}`);
+    await expectStored(ticket, bytes);
+  });
+
   it('take over at once what another held that was stopped', async () => {
     const bytes = photo();
     const { ticket, endpoint, here, there } = await begin(bytes);
