@@ -109,7 +109,7 @@ describe('a request body that comes too slowly', () => {
       return answer.slice(0, 12);
     };
     try {
-      const answers = [send('/later', 2, 5), send('/', 20, 50), send('/', 20, 1)];
+      const answers = [send('/later', 2, 500_000), send('/', 20, 50), send('/', 20, 1)];
       expect(await Promise.all(answers)).to.deep.equal(['HTTP/1.1 200', 'HTTP/1.1 200', '']);
     } finally {
       bodies.close();
