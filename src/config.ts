@@ -128,6 +128,12 @@ const settings = {
     example: '1073741824',
     meaning: 'bytes of the disk that staging leaves free',
   },
+  QUARANTINE_HOURS: {
+    schema: whole(0, 8760),
+    standard: '72',
+    example: '168',
+    meaning: 'how long a staged file is kept aside that no image in the database is known for',
+  },
   MAX_IMAGE_BYTES: {
     schema: whole(1, Number.MAX_SAFE_INTEGER),
     standard: `${50 * MIB}`,

@@ -35,6 +35,7 @@ import { createHolders } from './uploads/holders.ts';
 import { createIntake } from './uploads/intake.ts';
 import { createLocker } from './uploads/lock.ts';
 import { joinPeers } from './uploads/peers.ts';
+import { createQuarantine } from './uploads/quarantine.ts';
 import { uploadRoutes } from './uploads/routes.ts';
 import { openStaging, type Staging } from './uploads/staging.ts';
 import { createTusServer } from './uploads/tus-server.ts';
@@ -49,6 +50,7 @@ export type Gateway = { url: string; close(): Promise<void> };
 /** How long running requests and transfers may go on once the gateway is told to stop, in milliseconds. */
 const GRACE_MS = 4_000;
 const LOCK_TIMEOUT_MS = 8_000;
+const HOUR_MS = 3_600_000;
 
 /**
  * Starts everything once, in the order in which it is needed, and hands it on as an argument. What was started is
@@ -137,6 +139,7 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
     staging,
     isElsewhere: holders.isElsewhere,
     commitUpload: createCommit(finish, holders.locker),
+    quarantine: metrics.countQuarantined(createQuarantine(staging.directory, config.QUARANTINE_HOURS * HOUR_MS)),
     discardStaged: (image) => discardStaged(finish, image),
     maxImageBytes: config.MAX_IMAGE_BYTES,
     log,
@@ -234,6 +237,8 @@ function followStaging(hub: Hub, staging: Staging, maxImageBytes: number): () =>
     onChange({ image, ticket }) {
       if (!image || image.staging !== staging.id) return;
       if (!isStaged(image.status)) staging.release(image.id);
+      // An admin on another machine, who cannot reach the file, deletes the ticket and with it the row that names the file.
+      if (image.status === 'cancelled') staging.remove(image.id).catch(() => {});
       else if (image.status === 'uploading' && image.size !== null) staging.resize(image.id, image.size, ticket.userId);
       else if (image.status !== 'uploading') staging.track(image.id, image.size ?? maxImageBytes, 0, ticket.userId);
     },

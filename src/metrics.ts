@@ -6,6 +6,7 @@ import { HoplaError } from './errors.ts';
 import type { State } from './http/app.ts';
 import type { Storage } from './storage/port.ts';
 import type { EnqueueTransfer } from './tickets/receive.ts';
+import type { Quarantine } from './uploads/quarantine.ts';
 import type { Staging } from './uploads/staging.ts';
 
 /** What this process did, and what waits in its staging area; `GET /metrics` tells it in Prometheus' text format. */
@@ -14,6 +15,8 @@ export type Metrics = {
   countReceived(enqueue: EnqueueTransfer): EnqueueTransfer;
   /** Counts what the storage answers, and how long it takes. */
   measure(storage: Storage): Storage;
+  /** Counts files that go into quarantine. */
+  countQuarantined(quarantine: Quarantine): Quarantine;
   router: Router<State>;
 };
 
@@ -35,6 +38,11 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
     help: 'Time of one try to store an image, by its outcome: stored, or an error code',
     labelNames: ['outcome'],
     buckets: TRANSFER_SECONDS,
+    registers,
+  });
+  const quarantined = new Counter({
+    name: 'hopla_quarantined_files_total',
+    help: 'Staged files of no known image, put aside',
     registers,
   });
   new Gauge({
@@ -96,6 +104,14 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
           end({ outcome: error instanceof HoplaError ? error.code : 'interrupted' });
           throw error;
         }
+      },
+    }),
+    countQuarantined: (quarantine) => ({
+      ...quarantine,
+      async take(imageId) {
+        const bytes = await quarantine.take(imageId);
+        if (bytes !== null) quarantined.inc();
+        return bytes;
       },
     }),
     router,

@@ -51,6 +51,7 @@ const bad: Record<string, [value: string, says: string][]> = {
     ['52428799', 'at least MAX_IMAGE_BYTES, 52428800'],
   ],
   STAGING_FREE_BYTES: [['-5', 'whole number']],
+  QUARANTINE_HOURS: [['8761', 'at most 8760']],
   MAX_IMAGE_BYTES: [
     ['0', 'at least 1'],
     ['99999999999999999999', 'at most'],

@@ -6,6 +6,7 @@ import { Image, type Ticket } from '../database/models.ts';
 import { isStaged, owedStatuses, stagedStatuses } from '../database/states.ts';
 import { isId } from '../tickets/access.ts';
 import { expireTickets } from '../tickets/expire.ts';
+import type { Quarantine } from '../uploads/quarantine.ts';
 import type { Staging } from '../uploads/staging.ts';
 import { enqueueAgain, queueOf } from './queue.ts';
 
@@ -15,6 +16,8 @@ export type RecoveryDeps = {
   staging: Staging;
   /** Whether another process receives this upload: it looks after it then. */
   isElsewhere: (image: Image) => Promise<boolean>;
+  /** Where files go that no image is known for. */
+  quarantine: Quarantine;
   /** Commits an upload whose bytes are all here; throws when it cannot. */
   commitUpload: (image: Image) => Promise<void>;
   discardStaged: (image: Image) => Promise<void>;
@@ -153,7 +156,7 @@ async function queueOwed({ db, boss, staging, log }: RecoveryDeps): Promise<void
   }
 }
 
-/** Files whose image is stored, ended or unknown. */
+/** Files whose image is stored or ended go; those whose image is unknown, aside first. */
 async function sweepFiles(deps: RecoveryDeps): Promise<void> {
   let names: string[] = [];
   for await (const entry of await opendir(deps.staging.directory)) {
@@ -165,17 +168,24 @@ async function sweepFiles(deps: RecoveryDeps): Promise<void> {
     }
   }
   await sweepBatch(deps, names);
+  for (const imageId of await deps.quarantine.clear())
+    deps.log.warn({ imageId }, 'a file was removed from quarantine: nobody came for it');
 }
 
-async function sweepBatch({ db, staging, log }: RecoveryDeps, ids: string[]): Promise<void> {
+async function sweepBatch({ db, staging, quarantine, log }: RecoveryDeps, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   const images = await Image.query(db).select('id', 'status').whereIn('id', ids);
   const statuses = new Map(images.map(({ id, status }) => [id, status]));
   for (const id of ids) {
     const status = statuses.get(id);
     if (status && isStaged(status)) continue;
-    log.warn({ imageId: id, status: status ?? 'unknown' }, 'a staged file that nobody waits for was removed');
-    await staging.remove(id);
+    if (status) {
+      log.warn({ imageId: id, status }, 'a staged file that nobody waits for was removed');
+      await staging.remove(id);
+    } else {
+      const bytes = await quarantine.take(id);
+      if (bytes !== null) log.warn({ imageId: id, bytes }, 'a staged file of no known image is in quarantine');
+    }
     staging.release(id);
   }
 }

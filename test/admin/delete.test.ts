@@ -116,6 +116,19 @@ describe('hopla admin tickets delete', () => {
     await gateway.restart({});
   });
 
+  it('has the gateway remove staged files where the command cannot reach them', async () => {
+    await gateway.restart({ TRANSFER_CONCURRENCY: '0' });
+    const ticket = await api.openTicket(1);
+    await uploadTo(ticket);
+    const elsewhere = createAdmin({ ...gateway.config, STAGING_DIR: join(gateway.config.DATA_DIR, 'elsewhere') });
+    const { json } = await elsewhere(['tickets', 'delete', ticket.id, '--yes', '--json']);
+    expect(json.otherStaging).to.have.length(1);
+    await until('the file is gone', async () => (await gateway.stagedFiles()).length === 0);
+    await gateway.restart();
+    const left = await readdir(gateway.config.STAGING_DIR);
+    expect(left, 'not in quarantine either').to.not.include('.quarantine');
+  });
+
   it('waits for a transfer under way, so that nothing is left in the storage', async () => {
     const before = (await traces('0197f0c6-0000-7000-8000-000000000000', [])).assets;
     const ticket = await transferring();

@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Image } from '../../src/database/models.ts';
@@ -76,7 +76,8 @@ describe('recovery', () => {
     for (const { imageId } of [halfway, late]) await stage(imageId, bytes.subarray(0, 1000));
     await unstage(lost.imageId);
     await stage(short.imageId, bytes.subarray(0, 1000));
-    await stage(randomUUIDv7(), bytes);
+    const unknown = randomUUIDv7();
+    await stage(unknown, bytes);
     await stage('notes.txt', Buffer.from('of whoever looks after this machine'));
     return {
       bytes,
@@ -89,11 +90,12 @@ describe('recovery', () => {
       short,
       cancelled,
       late,
+      unknown,
     };
   };
 
   const expectTidy = async (mess: Awaited<ReturnType<typeof leaveMess>>) => {
-    const { bytes, storedBefore, uncommitted, halfway, jobless, waiting, lost, short, cancelled, late } = mess;
+    const { bytes, storedBefore, uncommitted, halfway, jobless, waiting, lost, short, cancelled, late, unknown } = mess;
     for (const begun of [storedBefore, uncommitted, jobless, waiting]) {
       const image = await untilImage(api, begun, ['stored']);
       expect(image.attempts).to.equal(0);
@@ -122,6 +124,13 @@ describe('recovery', () => {
       return JSON.stringify(files.sort()) === JSON.stringify(kept);
     });
     expect(await storedAssets(directory())).to.have.length(4);
+    expect(await readdir(quarantine())).to.deep.equal([unknown]);
+    expect((await readFile(join(quarantine(), unknown))).equals(bytes)).to.equal(true);
+  };
+  const quarantine = () => join(gateway.config.STAGING_DIR, '.quarantine');
+  const counted = async (name: string) => {
+    const lines = (await (await fetch(`${gateway.url}/metrics`)).text()).split('\n');
+    return Number(lines.find((line) => line.startsWith(`${name} `))?.split(' ')[1] ?? 0);
   };
 
   beforeEach(async () => {
@@ -135,10 +144,13 @@ describe('recovery', () => {
     const mess = await leaveMess();
     await gateway.restart({ TRANSFER_CONCURRENCY: '4' });
     await expectTidy(mess);
+    expect(await counted('hopla_transfer_seconds_count{outcome="staged-file-lost"}')).to.equal(2);
+    expect(await counted('hopla_quarantined_files_total')).to.equal(1);
     const before = await everything();
     await gateway.restart({ TRANSFER_CONCURRENCY: '4' });
     await expectTidy(mess);
     expect(await everything()).to.deep.equal(before);
+    expect(await counted('hopla_quarantined_files_total')).to.equal(0);
 
     await mess.halfway.send();
     await expectStoredOnce(directory(), await untilImage(api, mess.halfway, ['stored']), mess.bytes);
@@ -154,6 +166,26 @@ describe('recovery', () => {
     } finally {
       await other.close();
     }
+  });
+
+  it('removes from quarantine what was there for as long as it is kept, and nothing younger', async () => {
+    await gateway.stop();
+    const [first, second] = [randomUUIDv7(), randomUUIDv7()];
+    await stage(first, photo());
+    await gateway.restart({ QUARANTINE_HOURS: '2' });
+    const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
+    await utimes(join(quarantine(), first), hoursAgo(2.1), hoursAgo(2.1));
+    await gateway.stop();
+    // Old as a file, and new to the quarantine.
+    await stage(second, photo());
+    await utimes(join(gateway.config.STAGING_DIR, second), hoursAgo(9), hoursAgo(9));
+    await gateway.restart({ QUARANTINE_HOURS: '2' });
+    expect(await readdir(quarantine())).to.deep.equal([second]);
+    expect(book.lines.filter(({ msg }) => /quarantine/.test(msg)).map(({ imageId }) => imageId)).to.deep.equal([
+      first,
+      second,
+      first,
+    ]);
   });
 
   it('shares the work between two processes that start and stop', async () => {
