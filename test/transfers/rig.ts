@@ -38,7 +38,12 @@ export async function beginUpload(api: Api, ticket: Json, bytes: Buffer): Promis
 }
 
 /** Resolves to the image once it has one of these statuses. */
-export async function untilImage(api: Api, { ticket, imageId }: Begun, statuses: string[], ms?: number): Promise<Json> {
+export async function untilImage(
+  api: Api,
+  { ticket, imageId }: Pick<Begun, 'ticket' | 'imageId'>,
+  statuses: string[],
+  ms?: number,
+): Promise<Json> {
   let last: Json;
   const found = async () => {
     const images = (await api.ticket(ticket.id)).images as Json[];

@@ -9,39 +9,40 @@ const BYTES = 500_000;
 
 describe('a process that is killed beside another', () => {
   let host: Host;
-  let dying: Hopla;
   let survivor: Hopla;
   let api: Api;
-  const photo = jpeg({ bytes: BYTES, seed: 1 });
-  const half = jpeg({ bytes: BYTES, seed: 2 });
-  let sending: Begun;
+  let sending: { begun: Begun; bytes: Buffer }[];
   let upload: { endpoint: ReturnType<typeof createEndpoint>; url: string; ticketId: string };
   let killedAt = 0;
+  const photo = (seed: number) => jpeg({ bytes: BYTES, seed });
+  const half = photo(0);
+  const jobsUnderWay = async () =>
+    (await host.db.raw(`SELECT count(*)::int AS count FROM pgboss.job WHERE state = 'active'`)).rows[0].count;
 
   before(async () => {
     host = await createHost();
-    // It alone has workers as long as the other one waits for its own.
-    dying = await host.start({ TRANSFER_CONCURRENCY: '1' });
-    const url = host.url;
-    const dyingApi = createApi(url, host.token);
-    const clear = host.cloudinary.faults.add({ match: { operation: 'upload' }, times: 1, fault: { kind: 'hang' } });
-    sending = await beginUpload(dyingApi, await dyingApi.openTicket(1), photo);
-    await sending.send();
-    await until('it is being sent', async () => {
-      const [image] = (await dyingApi.ticket(sending.ticket.id)).images;
-      return image.status === 'transferring';
-    });
-    survivor = await host.start({ PORT: '0' });
+    const clear = host.cloudinary.faults.add({ match: { operation: 'upload' }, fault: { kind: 'hang' } });
+    survivor = await host.start({ TRANSFER_CONCURRENCY: '1', TRANSFER_TIMEOUT_SECONDS: '5' });
     api = createApi(host.url, host.token);
-    clear();
-    const ticket = await dyingApi.openTicket(1);
+    const { url } = host;
+    const dying = await host.start({ PORT: '0', TRANSFER_CONCURRENCY: '1' });
+    sending = await Promise.all(
+      [1, 2].map(async (seed) => {
+        const begun = await beginUpload(api, await api.openTicket(1), photo(seed));
+        await begun.send();
+        return { begun, bytes: photo(seed) };
+      }),
+    );
+    const ticket = await createApi(host.url, host.token).openTicket(1);
     const endpoint = createEndpoint(ticket);
     const there = await endpoint.begin({ size: half.length });
     expect((await endpoint.patch(there, 0, half.subarray(0, 200_000))).status).to.equal(204);
-    upload = { endpoint, url: there.replace(url, host.url), ticketId: ticket.id };
+    upload = { endpoint, url: there.replace(host.url, url), ticketId: ticket.id };
+    await until('each of them sends one', async () => (await jobsUnderWay()) === 2);
     dying.kill('SIGKILL');
     expect(await dying.ended).to.equal('SIGKILL');
     killedAt = performance.now();
+    clear();
   });
   after(() => host.close());
 
@@ -51,15 +52,16 @@ describe('a process that is killed beside another', () => {
     expect((await endpoint.patch(url, 200_000, half.subarray(200_000))).status).to.equal(204);
     expect(performance.now() - killedAt).to.be.lessThan(3_000);
     const ticket = await api.ticket(ticketId);
-    const image = await untilImage(api, { ...sending, ticket, imageId: ticket.images[0].id }, ['stored']);
+    const image = await untilImage(api, { ticket, imageId: ticket.images[0].id }, ['stored']);
     await expectStoredOnce(host.cloudinaryDirectory, image, half);
   });
 
   it('leaves its transfers to the other, which sends them within 15 s', async () => {
-    const image = await untilImage(api, sending, ['stored'], 15_000);
+    for (const { begun, bytes } of sending)
+      await expectStoredOnce(host.cloudinaryDirectory, await untilImage(api, begun, ['stored'], 15_000), bytes);
     expect(performance.now() - killedAt).to.be.lessThan(15_000);
-    await expectStoredOnce(host.cloudinaryDirectory, image, photo);
-    expect(survivor.lines.filter(({ msg }) => /^taking over transfers/.test(msg))).to.have.length(1);
+    const told = survivor.lines.filter(({ msg }) => /^taking over transfers/.test(msg));
+    expect(told.map(({ jobs }) => jobs)).to.deep.equal([1]);
     await until('staging is empty', async () => (await host.stagedFiles()).length === 0);
   });
 });
