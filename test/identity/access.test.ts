@@ -1,15 +1,21 @@
+import { randomUUIDv7 } from 'node:crypto';
+import Router from '@koa/router';
 import { expect } from 'chai';
 import { issueToken, revokeToken } from '../../src/identity/tokens.ts';
-import { setUserDisabled } from '../../src/identity/users.ts';
+import { createUser, setUserDisabled } from '../../src/identity/users.ts';
 import { type Api, createApi, type Json, until } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 
 /** Who calls. Where a row names no status for one of them, it is the one beside it. */
-const callers = ['none', 'bad', 'expired', 'revoked', 'disabled', 'other', 'otherUpload', 'upload', 'owner'] as const;
+const callers = [
+  ...(['none', 'bad', 'expired', 'revoked', 'disabled'] as const),
+  ...(['other', 'admin', 'otherUpload', 'upload', 'owner'] as const),
+];
 type CallerName = (typeof callers)[number];
 
 // T is the owner's ticket, I an image of it that is uploading (0 of 1000 bytes).
-// `none` stands for every caller without a valid token: no, bad, expired, revoked token, and a disabled user.
+// `none` stands for every caller without a valid token: no, bad, expired, revoked token, and a disabled user; `other` also for
+// an admin, whose token opens nothing more than anybody's: other people's tickets are for the panel and the command line.
 //                                                       none  other user  upload token  upload token  owner
 //                                                                         of another    of T
 //                                                                         ticket
@@ -47,12 +53,22 @@ const table: [request: string, none: number, other: number, otherUpload: number,
   ['GET     /v1/tickets/T/nowhere', /*                 */ 404, 404, /*  */ 404, /*    */ 404, /*    */ 404],
 ];
 
+/** Answers the same to everybody, whatever token they show. */
+const forEverybody = [
+  ...['POST /v1/auth/login', 'GET /', 'GET /assets/:hash/:name', 'GET /problems/:code'],
+  ...['GET /openapi.json', 'GET /docs', 'GET /docs/:hash/:name', 'GET /metrics', 'GET /healthz', 'GET /readyz'],
+  ...['GET /admin/sign-in', 'POST /admin/sign-in'],
+];
+
 describe('who may do what', () => {
   let gateway: TestGateway;
+  let routes: string[];
   let owner: Api;
   let ownerId: string;
   before(async () => {
+    const recorded = recordRoutes();
     gateway = await startTestGateway();
+    routes = recorded.end();
     const user = await gateway.createUser('owner');
     ownerId = user.id;
     owner = createApi(gateway.url, user.token);
@@ -63,7 +79,7 @@ describe('who may do what', () => {
     it(`${request}: ${[none, other, otherUpload, upload, own].join(' ')}`, async () => {
       const expected: Record<CallerName, number> = {
         ...{ none, bad: none, expired: none, revoked: none, disabled: none },
-        ...{ other, otherUpload, upload, owner: own },
+        ...{ other, admin: other, otherUpload, upload, owner: own },
       };
       for (const caller of callers) {
         const answer = await perform(request, caller);
@@ -72,6 +88,46 @@ describe('who may do what', () => {
       }
     });
   }
+
+  it('is in this file for every route that there is', () => {
+    const inTable = table.map(([request]) => {
+      const [verb = '', path = ''] = request.split(/\s+/);
+      return `${verb} ${path.replace('/T', '/:ticketId').replace('/I', '/:imageId')}`;
+    });
+    expect(routes).to.have.length.above(30).and.include('PATCH /v1/tickets/:ticketId/uploads/:imageId');
+    const missing = routes.filter((route) => !inTable.includes(route) && !isForEverybody(route) && !isPanel(route));
+    expect(missing).to.deep.equal([]);
+  });
+
+  it('is the same for every caller where everybody may', async () => {
+    const statusesOf = async (route: string) => {
+      const [method = '', path = ''] = route.split(' ');
+      const statuses = callers.map(async (caller) => {
+        const token = await tokenOf(caller, (await owner.openTicket(1)).id);
+        return (await owner.call(method, path.replaceAll(':', ''), { token })).status;
+      });
+      return [...new Set(await Promise.all(statuses))];
+    };
+    for (const route of forEverybody)
+      expect(await statusesOf(route), route)
+        .to.have.length(1)
+        .and.not.include(500);
+  });
+
+  it('is nothing in the panel for any token: its pages ask to sign in, its forms are refused', async () => {
+    const tokens = await Promise.all(callers.map((caller) => tokenOf(caller, randomUUIDv7()).catch(() => null)));
+    const panel = routes.filter(isPanel);
+    expect(panel).to.have.length.above(20);
+    for (const route of panel) {
+      const [method = '', path = ''] = route.split(' ');
+      const url = new URL(path.replace(':id', randomUUIDv7()).replace('{*rest}', 'rest'), gateway.url);
+      for (const token of tokens) {
+        const headers = { Cookie: `hopla_admin=${token}`, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+        const { status } = await fetch(url, { method, headers, redirect: 'manual' });
+        expect(status, route).to.equal(method === 'POST' ? 403 : 303);
+      }
+    }
+  });
 
   it('has every caller refused for the same reason without a valid token', async () => {
     for (const caller of ['none', 'bad', 'expired', 'revoked', 'disabled'] as const) {
@@ -138,6 +194,10 @@ describe('who may do what', () => {
       }
       case 'other':
         return (await gateway.createUser()).token;
+      case 'admin': {
+        const { id } = await createUser(db, { username: `admin-${randomUUIDv7()}`, isAdmin: true });
+        return (await issueToken(db, { userId: id })).token;
+      }
       case 'otherUpload':
         return (await owner.openTicket(1)).uploadToken;
       case 'upload':
@@ -179,3 +239,29 @@ describe('who may do what', () => {
     });
   });
 });
+
+function isForEverybody(route: string): boolean {
+  return forEverybody.includes(route.replace('HEAD', 'GET')) || / \/admin\/assets\//.test(route);
+}
+
+/** What is for those alone who are signed in to the panel. */
+function isPanel(route: string): boolean {
+  return / \/admin/.test(route) && !/\/(sign-in|assets\/.*)$/.test(route);
+}
+
+/** Notes every route of every router that is made until `end`, as `METHOD /path/:parameter`. */
+function recordRoutes() {
+  const routers = new Set<Router>();
+  const { routes } = Router.prototype;
+  Router.prototype.routes = function (this: Router) {
+    routers.add(this);
+    return routes.call(this);
+  } as typeof routes;
+  return {
+    end(): string[] {
+      Router.prototype.routes = routes;
+      const layers = [...routers].flatMap(({ stack }) => stack);
+      return layers.flatMap(({ methods, path }) => methods.map((method) => `${method} ${path}`));
+    },
+  };
+}
