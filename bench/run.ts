@@ -1,9 +1,10 @@
 /** `npm run bench -- [part …] [--quick] [--json]`: hopla beside its peers and its targets; every part by default. */
 import { parseArgs } from 'node:util';
+import { growth } from './growth-report.ts';
 import { intake } from './intake-report.ts';
 import type { Part } from './part.ts';
 
-const parts: Record<string, Part> = { intake };
+const parts: Record<string, Part> = { intake, growth };
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },

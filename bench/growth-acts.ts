@@ -1,0 +1,109 @@
+import { randomUUIDv7 } from 'node:crypto';
+import { fromKnex, type PgBoss } from 'pg-boss';
+import pino from 'pino';
+import { readOverview } from '../src/admin/overview.ts';
+import { searchImages } from '../src/admin/search/images.ts';
+import { searchTickets } from '../src/admin/search/tickets.ts';
+import { searchTokens } from '../src/admin/search/tokens.ts';
+import { searchUsers } from '../src/admin/search/users.ts';
+import type { Database } from '../src/database/connection.ts';
+import { findCaller } from '../src/identity/tokens.ts';
+import type { Receipt } from '../src/storage/port.ts';
+import { claimPlace } from '../src/tickets/claim.ts';
+import { recordStored } from '../src/tickets/complete.ts';
+import { expireTickets } from '../src/tickets/expire.ts';
+import { listTickets, TicketQuery } from '../src/tickets/list.ts';
+import { openTicket, TicketRequest } from '../src/tickets/open.ts';
+import { type ReceivedFacts, receiveImage } from '../src/tickets/receive.ts';
+import { readTicket } from '../src/tickets/show.ts';
+import { moveImage } from '../src/tickets/transition.ts';
+import { viewDetail } from '../src/tickets/view.ts';
+import { enqueueTransfer, queueOf, type TransferJob } from '../src/transfers/queue.ts';
+import { startRecovery } from '../src/transfers/recovery.ts';
+import type { Staging } from '../src/uploads/staging.ts';
+import type { Seeded } from './growth-seed.ts';
+
+/** One database with everything that the gateway's functions ask for. */
+export type Side = { name: string; db: Database; boss: PgBoss; staging: Staging; seeded: Seeded };
+
+/** What somebody asks of the gateway, whose time is measured. */
+export type Act = (side: Side) => Promise<unknown>;
+
+const newest = (query: Record<string, string> = {}) => TicketQuery.parse(query);
+const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000);
+
+/** Everything that only reads. `heavy` is the user with a tenth of all tickets. */
+export const reads: Record<string, Act> = {
+  'token → caller': ({ db, seeded }) => findCaller(db, seeded.ticketId),
+  'list, first page': ({ db, seeded }) => listTickets(db, seeded.heavyUser, newest()),
+  'list, page in the middle': ({ db, seeded }) => listTickets(db, seeded.heavyUser, newest({ cursor: seeded.cursor })),
+  'list, user with few': ({ db, seeded }) => listTickets(db, seeded.lightUser, newest()),
+  'list, user who left': ({ db, seeded }) => listTickets(db, seeded.pastUser, newest()),
+  'filter, user who left': ({ db, seeded }) => listTickets(db, seeded.pastUser, newest({ status: 'completed' })),
+  'filter: processing': ({ db, seeded }) => listTickets(db, seeded.heavyUser, newest({ status: 'processing' })),
+  'filter: completed': ({ db, seeded }) => listTickets(db, seeded.heavyUser, newest({ status: 'completed' })),
+  'filter: three statuses, a week': ({ db, seeded }) =>
+    listTickets(
+      db,
+      seeded.heavyUser,
+      newest({ status: 'pending,expired,completed', createdFrom: daysAgo(7).toISOString() }),
+    ),
+  'detail, and the snapshot of a stream': async ({ db, seeded }) => {
+    const caller = { tokenId: '', kind: 'user' as const, ticketId: null, user: { ...someUser, id: seeded.heavyUser } };
+    const { ticket, images } = await readTicket(db, caller, seeded.ticketId);
+    return viewDetail(ticket, images, 'http://bench', async () => 0);
+  },
+  'panel: overview': ({ db }) => readOverview(db),
+  'panel: tickets': ({ db }) => searchTickets(db, { limit: 50 }),
+  'panel: tickets being processed': ({ db }) => searchTickets(db, { limit: 50, status: ['processing'] }),
+  'panel: tickets of a user': ({ db, seeded }) => searchTickets(db, { limit: 50, userId: seeded.heavyUser }),
+  'panel: tickets of a user who left': ({ db, seeded }) => searchTickets(db, { limit: 50, userId: seeded.pastUser }),
+  'panel: tickets expiring': ({ db }) => searchTickets(db, { limit: 50, order: 'expiring' }),
+  'panel: images': ({ db }) => searchImages(db, { limit: 50 }),
+  'panel: images failed': ({ db }) => searchImages(db, { limit: 50, status: 'failed' }),
+  'panel: images of a ticket': ({ db, seeded }) => searchImages(db, { limit: 50, ticketId: seeded.ticketId }),
+  'panel: tokens': ({ db }) => searchTokens(db, { limit: 50, kind: 'user' }),
+  'panel: users': ({ db }) => searchUsers(db, { limit: 50 }),
+  'sweep: expired tickets': ({ db }) => expireTickets(db),
+  recovery: async ({ db, boss, staging }) => {
+    const nothing = async () => {};
+    const told = { commitUpload: nothing, discardStaged: nothing, maxImageBytes: 1, log: pino({ level: 'silent' }) };
+    const recovery = await startRecovery({ db, boss, staging, ...told });
+    await recovery.close();
+  },
+};
+
+const someUser = { username: 'bench', isAdmin: false };
+const facts: ReceivedFacts = {
+  ...{ size: 2_000_000, sha256: '0'.repeat(64), md5: '0'.repeat(32) },
+  ...{ contentType: 'image/jpeg', format: 'jpg', width: 4032, height: 3024 },
+};
+const receipt = (key: string): Receipt => ({
+  ...{ provider: 'cloudinary', key, assetId: '0'.repeat(32), version: '1764000000', url: `http://bench/${key}.jpg` },
+  ...{ bytes: facts.size, md5: facts.md5, width: facts.width, height: facts.height, format: facts.format },
+});
+
+/** One photo on its whole way, in a ticket of its own; says how long each step of it took. */
+export async function photo(side: Side, step: <T>(name: string, run: () => Promise<T>) => Promise<T>): Promise<void> {
+  const { db, boss, staging, seeded } = side;
+  const request = TicketRequest.parse({ images: 2, description: 'bench' });
+  const { ticket } = await step('open a ticket', () => openTicket(db, seeded.heavyUser, request, randomUUIDv7()));
+  const place = {
+    ...{ ticketId: ticket.id, imageId: randomUUIDv7(), slot: 'photo-1', size: facts.size, filename: 'IMG.jpg' },
+    ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id },
+  };
+  await step('claim a place', () => claimPlace(db, place));
+  await step('finish (received, job queued)', () =>
+    receiveImage(db, place.imageId, facts, (trx, image) => enqueueTransfer(boss, trx, image)),
+  );
+  const [job] = await step('fetch a job', () =>
+    boss.fetch<TransferJob>(queueOf(staging.id), { includeMetadata: true, db: fromKnex(db) }),
+  );
+  if (!job) throw new Error('there was no job to fetch');
+  await step('begin the transfer', () => moveImage(db, place.imageId, ['received'], 'transferring'));
+  await step('record it as stored, job done', () =>
+    recordStored(db, place.imageId, receipt(place.imageId), async (trx) => {
+      await boss.complete(job.name, job, null, { db: fromKnex(trx) });
+    }),
+  );
+}
