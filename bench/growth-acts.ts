@@ -67,7 +67,13 @@ export const reads: Record<string, Act> = {
   'sweep: expired tickets': ({ db }) => expireTickets(db),
   recovery: async ({ db, boss, staging }) => {
     const nothing = async () => {};
-    const told = { commitUpload: nothing, discardStaged: nothing, maxImageBytes: 1, log: pino({ level: 'silent' }) };
+    const told = {
+      isElsewhere: async () => false,
+      commitUpload: nothing,
+      discardStaged: nothing,
+      maxImageBytes: 1,
+      log: pino({ level: 'silent' }),
+    };
     const recovery = await startRecovery({ db, boss, staging, ...told });
     await recovery.close();
   },
@@ -90,7 +96,7 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
   const { ticket } = await step('open a ticket', () => openTicket(db, seeded.heavyUser, request, randomUUIDv7()));
   const place = {
     ...{ ticketId: ticket.id, imageId: randomUUIDv7(), slot: 'photo-1', size: facts.size, filename: 'IMG.jpg' },
-    ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id },
+    ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id, holder: null },
   };
   await step('claim a place', () => claimPlace(db, place));
   await step('finish (received, job queued)', () =>

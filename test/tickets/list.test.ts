@@ -239,6 +239,31 @@ describe('the list of tickets', () => {
         }
       });
     }
+    it('is not tempted by indexes over all users, along which the tickets of one who left lie behind all others', async () => {
+      const statements: { sql: string; bindings: readonly unknown[] }[] = [];
+      const note = (statement: { sql: string; bindings: readonly unknown[] }) => statements.push(statement);
+      gateway.db.on('query', note);
+      for (const status of [undefined, 'completed', 'pending'])
+        await listTickets(gateway.db, userId, TicketQuery.parse({ status }));
+      gateway.db.off('query', note);
+      const client = new pg.Client({ connectionString: gateway.config.DATABASE_URL });
+      await client.connect();
+      try {
+        // With these it depends on statistics which index looks best.
+        await client.query('BEGIN; DROP INDEX tickets_by_user, tickets_by_status');
+        for (const { sql, bindings } of statements) {
+          const { rows } = await client.query(`EXPLAIN ${sql}`, [...bindings]);
+          const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+          expect(plan)
+            .to.include('Sort')
+            .and.not.match(/tickets_by_time|tickets_expiring/);
+        }
+      } finally {
+        await client.query('ROLLBACK');
+        await client.end();
+      }
+    });
+
     /** The plan of a statement as the driver got it, with `$1` for what is bound. */
     const explain = async (sql: string, bindings: readonly unknown[]): Promise<Json> => {
       const client = new pg.Client({ connectionString: gateway.config.DATABASE_URL });

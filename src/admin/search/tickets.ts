@@ -45,7 +45,7 @@ function wayOf({ userId, status, createdFrom, createdTo, text, order = 'newest' 
   const expiring = order === 'expiring';
   // Along the expiry no index knows the rest.
   const rest = expiring ? sieve : where;
-  if (expiring) where.push({ sql: 'NOT expired AND received < expected', values: [] });
+  if (expiring) where.push({ sql: "NOT expired AND status IN ('pending', 'uploading')", values: [] });
   if (userId) rest.push({ sql: 'user_id = ?', values: [userId] });
   if (createdFrom) rest.push({ sql: 'created_at >= ?', values: [createdFrom] });
   if (createdTo) rest.push({ sql: 'created_at <= ?', values: [createdTo] });
@@ -56,6 +56,8 @@ function wayOf({ userId, status, createdFrom, createdTo, text, order = 'newest' 
     table: 'tickets',
     keys: ticketKeys[order],
     order: order === 'newest' ? 'desc' : 'asc',
+    // As the indexes over all users' tickets have them, which are not for one user's: see their migration.
+    nulls: userId || expiring ? undefined : order === 'newest' ? 'last' : 'first',
     where,
     oneOf: status && !expiring ? { column: 'status', values: status } : undefined,
     sieve,

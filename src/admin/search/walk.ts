@@ -11,6 +11,8 @@ export type Walk = {
   table: 'tickets' | 'images' | 'users' | 'tokens' | 'audit_log';
   keys: readonly Key[];
   order: 'asc' | 'desc';
+  /** Where NULLs, of which there are none, would stand; some indexes have them where Postgres would not put them. */
+  nulls?: 'first' | 'last' | undefined;
   /** What the index serves, too. */
   where: readonly Condition[];
   /** The same for one of several values: each is walked by itself, and they are merged. */
@@ -62,9 +64,10 @@ export async function walk(
 
 /** The hits among the next rows of the walk, and the last row, hit or not. */
 async function stepOn(db: Database, what: Walk, window: number, after: Position | undefined) {
-  const { table, keys, order, where, oneOf, sieve } = what;
+  const { table, keys, order, nulls, where, oneOf, sieve } = what;
+  const direction = nulls ? `${order} NULLS ${nulls}` : order;
   const columns = keys.map((_key, index) => `k${index}`);
-  const sorted = (names: readonly string[]) => names.map((name) => `${name} ${order}`).join(', ');
+  const sorted = (names: readonly string[]) => names.map((name) => `${name} ${direction}`).join(', ');
   const expressions = keys.map(({ sql }) => sql);
   const conditions = [...where];
   if (after) {
