@@ -19,7 +19,7 @@ import { readTicket } from '../src/tickets/show.ts';
 import { moveImage } from '../src/tickets/transition.ts';
 import { viewDetail } from '../src/tickets/view.ts';
 import { enqueueTransfer, queueOf, type TransferJob } from '../src/transfers/queue.ts';
-import { startRecovery } from '../src/transfers/recovery.ts';
+import { type RecoveryDeps, startRecovery } from '../src/transfers/recovery.ts';
 import type { Staging } from '../src/uploads/staging.ts';
 import type { Seeded } from './growth-seed.ts';
 
@@ -66,15 +66,15 @@ export const reads: Record<string, Act> = {
   'panel: users': ({ db }) => searchUsers(db, { limit: 50 }),
   'sweep: expired tickets': ({ db }) => expireTickets(db),
   recovery: async ({ db, boss, staging }) => {
-    const nothing = async () => {};
-    const told = {
-      isElsewhere: async () => false,
-      commitUpload: nothing,
-      discardStaged: nothing,
-      maxImageBytes: 1,
-      log: pino({ level: 'silent' }),
+    const unused = {
+      ...{ commitUpload: async () => {}, discardStaged: async () => {}, isElsewhere: async () => false },
+      ...{
+        quarantine: { take: async () => null, clear: async () => [] },
+        maxImageBytes: 1,
+        log: pino({ level: 'silent' }),
+      },
     };
-    const recovery = await startRecovery({ db, boss, staging, ...told });
+    const recovery = await startRecovery({ db, boss, staging, ...unused } as unknown as RecoveryDeps);
     await recovery.close();
   },
 };
@@ -100,7 +100,7 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
   };
   await step('claim a place', () => claimPlace(db, place));
   await step('finish (received, job queued)', () =>
-    receiveImage(db, place.imageId, facts, (trx, image) => enqueueTransfer(boss, trx, image)),
+    receiveImage(db, { id: place.imageId, holder: null }, facts, (trx, image) => enqueueTransfer(boss, trx, image)),
   );
   const [job] = await step('fetch a job', () =>
     boss.fetch<TransferJob>(queueOf(staging.id), { includeMetadata: true, db: fromKnex(db) }),
