@@ -70,7 +70,10 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     // Who asked is not known there, so only what may be told to everybody: 431 stops a browser's upload, no answer does not.
     refusalHeaders: config.ALLOWED_ORIGINS.includes('*') ? { 'Access-Control-Allow-Origin': '*' } : {},
   });
-  log.info({ url: server.url, staging: config.STAGING_DIR, workers: config.TRANSFER_CONCURRENCY }, 'hopla is ready');
+  log.info(
+    { url: server.url, process: parts.peers.own, staging: config.STAGING_DIR, workers: config.TRANSFER_CONCURRENCY },
+    'hopla is ready',
+  );
 
   const started = starting.move();
   let closing: Promise<void> | undefined;

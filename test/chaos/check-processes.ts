@@ -7,7 +7,8 @@ const POOLED = 24;
 const GROWTH_BYTES = 24 * 1024 * 1024;
 
 /** Whether the processes are back where they were before all this. */
-export function checkProcesses({ vitals: { before, after } }: Evidence): Finding[] {
+export function checkProcesses(evidence: Evidence): Finding[] {
+  const { before, after } = evidence.vitals;
   const descriptors: string[] = [];
   const memory: string[] = [];
   const descriptorCounts: string[] = [];
@@ -37,7 +38,32 @@ export function checkProcesses({ vitals: { before, after } }: Evidence): Finding
     ),
     finding('descriptors not given back', descriptorCounts.join('; '), descriptors),
     finding('memory not given back', sizes.join('; '), memory),
+    ...(evidence.processes > 1 ? [checkShares(evidence)] : []),
   ];
+}
+
+/** Where there are several, each has received photos: else nothing of what they promise together was looked at. */
+function checkShares({ journal, processes }: Evidence): Finding {
+  const indexOf = new Map(
+    journal.flatMap((entry) => (entry.kind === 'process' && entry.name ? [[entry.name, entry.index] as const] : [])),
+  );
+  const began = new Map<string, string>();
+  const received = Array<number>(processes).fill(0);
+  let elsewhere = 0;
+  for (const entry of journal) {
+    if (entry.kind !== 'moved' || !entry.holder) continue;
+    const { image, from, to, holder } = entry;
+    if (from === null) began.set(image, holder);
+    if (from !== 'uploading' || to !== 'received') continue;
+    const index = indexOf.get(holder);
+    if (index !== undefined) received[index] = (received[index] ?? 0) + 1;
+    if (began.get(image) !== holder) elsewhere += 1;
+  }
+  return finding(
+    'processes that received no photo',
+    `${received.join(' and ')} photos; ${elsewhere} of them by another process than they began with`,
+    received.flatMap((count, index) => (count > 0 ? [] : [`process ${index}`])),
+  );
 }
 
 function mib(bytes: number | null): string {

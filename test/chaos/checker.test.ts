@@ -143,12 +143,20 @@ const lies: [string, (world: Doctored) => void, Record<string, number>][] = [
     'a transfer that no other process took over',
     (world) => {
       world.processes = 2;
+      insert(world, { at: 0, kind: 'process', index: 1, event: 'ready', pid: 2, name: 'second' });
+      for (const entry of world.journal)
+        if (entry.kind === 'moved' && entry.image === 'image-p1') alter(entry, { holder: 'second' });
       const image = { kind: 'moved', image: 'image-p9', ticket: 'ticket', skipped: false } as const;
       insert(world, { ...image, at: 2_000, from: 'received', to: 'transferring' });
       insert(world, { at: 2_100, kind: 'process', index: 0, event: 'exited', pid: 1, how: 'SIGKILL' });
       insert(world, { ...image, at: 17_500, from: 'transferring', to: 'transferring' });
     },
     { 'interrupted transfers not resumed within 15 s': 1 },
+  ],
+  [
+    'a second process that only looked on',
+    (world) => alter(world, { processes: 2 }),
+    { 'processes that received no photo': 1 },
   ],
 ];
 

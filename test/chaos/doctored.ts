@@ -20,7 +20,7 @@ export function flawless(): Doctored {
     },
     processes: 1,
     journal: [
-      { at: 0, kind: 'process', index: 0, event: 'ready', pid: 1 },
+      { at: 0, kind: 'process', index: 0, event: 'ready', pid: 1, name: 'first' },
       ...uploads.flatMap((upload, index) => wayOf(upload, 1_000 + 100 * index, 2 + 4 * index)),
       { at: 20_000, kind: 'stream', listener: 't0.0', event: 'end', version: 13 },
     ],
@@ -64,7 +64,7 @@ function wayOf({ photo: id, upload }: { photo: string; upload: string }, at: num
   const moved = (later: number, from: string | null, to: string): Entry[] => {
     version += 1;
     return [
-      { at: at + later, kind: 'moved', image: upload, ticket: 'ticket', from, to, skipped: false },
+      { at: at + later, kind: 'moved', image: upload, ticket: 'ticket', from, to, skipped: false, holder: 'first' },
       { at: at + later, kind: 'stream', listener: 't0.0', event: 'image', version: version - 1 },
     ];
   };

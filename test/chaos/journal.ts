@@ -8,9 +8,17 @@ type Happening =
   | { kind: 'told'; photo: string; upload: string }
   | { kind: 'gave-up'; photo: string; status: number | null; message: string }
   | { kind: 'begin' | 'end'; disturbance: number; name: string }
-  | { kind: 'process'; index: number; event: 'spawned' | 'ready' | 'exited'; pid: number; how?: string }
-  /** An image in the database. `skipped` when announcements may have been missed in between. */
-  | { kind: 'moved'; image: string; ticket: string; from: string | null; to: string; skipped: boolean }
+  | { kind: 'process'; index: number; event: 'spawned' | 'ready' | 'exited'; pid: number; how?: string; name?: string }
+  /** An image in the database; `holder` is the name of the process that receives it. `skipped` when announcements may have been missed in between. */
+  | {
+      kind: 'moved';
+      image: string;
+      ticket: string;
+      from: string | null;
+      to: string;
+      skipped: boolean;
+      holder?: string | null;
+    }
   | { kind: 'stream'; listener: string; event: StreamHappening; version: number | null }
   | { kind: 'note'; text: string };
 export type StreamHappening = 'open' | 'lost' | 'snapshot' | 'image' | 'ticket' | 'end';

@@ -64,7 +64,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       appendFileSync(logFile, chunk);
       if (ready || child !== started || !chunk.includes(readyText)) return;
       ready = true;
-      journal.write({ kind: 'process', index, event: 'ready', pid });
+      const [, name] = /"process":"(\w+)"/.exec(chunk.toString()) ?? [];
+      journal.write({ kind: 'process', index, event: 'ready', pid, ...(name ? { name } : {}) });
     };
     started.stdout.on('data', hear);
     started.stderr.on('data', hear);

@@ -8,7 +8,7 @@ export type Watcher = { close(): Promise<void> };
 type Known = { status: string; ticket: string };
 type Announced = {
   ticket?: { id: string; version: number };
-  image?: { id: string; status: string } | null;
+  image?: { id: string; status: string; holder?: string | null } | null;
 };
 
 /**
@@ -21,10 +21,10 @@ export async function watchDatabase(databaseUrl: string, journal: Journal): Prom
   /** Version up to which each ticket's changes are known. */
   const versions = new Map<string, number>();
 
-  const move = (image: string, ticket: string, to: string, skipped: boolean) => {
+  const move = (image: string, ticket: string, to: string, skipped: boolean, holder: string | null = null) => {
     const from = images.get(image)?.status ?? null;
     images.set(image, { status: to, ticket });
-    if (!skipped || from !== to) journal.write({ kind: 'moved', image, ticket, from, to, skipped });
+    if (!skipped || from !== to) journal.write({ kind: 'moved', image, ticket, from, to, skipped, holder });
   };
 
   const hear = ({ ticket, image }: Announced) => {
@@ -35,7 +35,7 @@ export async function watchDatabase(databaseUrl: string, journal: Journal): Prom
     versions.set(ticket.id, ticket.version);
     // A payload too long for NOTIFY has ids instead of rows, and tells nothing here.
     const skipped = known > 0 && ticket.version > known + 1;
-    if (image) move(image.id, ticket.id, image.status, skipped);
+    if (image) move(image.id, ticket.id, image.status, skipped, image.holder);
   };
 
   const readTables = async (client: pg.Client) => {
