@@ -95,7 +95,12 @@ export async function joinPeers(stagingDirectory: string, log: Logger): Promise<
     server.on('error', reject);
     server.listen(addressOf(fresh), resolve);
   });
-  opening.defer(() => new Promise<void>((resolve) => server.close(() => resolve())));
+  opening.defer(async () => {
+    // Refuses new connections first: who loses one of these looks whether we are gone.
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    for (const socket of sockets) socket.destroy();
+    await closed;
+  });
   await rename(join(directory, fresh), join(directory, own));
   opening.defer(() => rm(join(directory, own), { force: true }));
 
@@ -161,11 +166,8 @@ export async function joinPeers(stagingDirectory: string, log: Logger): Promise<
       return () => void listeners.delete(listener);
     },
     async close() {
-      if (closing) return;
       closing = true;
-      const closed = opened.disposeAsync();
-      for (const socket of sockets) socket.destroy();
-      await closed;
+      await opened.disposeAsync();
     },
   };
 }

@@ -3,6 +3,10 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Gateway, type GatewayConfig, startGateway } from '../../src/gateway.ts';
+import { createHolders } from '../../src/uploads/holders.ts';
+import { createLocker } from '../../src/uploads/lock.ts';
+import { joinPeers } from '../../src/uploads/peers.ts';
+import { openStaging } from '../../src/uploads/staging.ts';
 import { type Balancer, startBalancer } from '../chaos/balancer.ts';
 import { createRandom } from '../chaos/random.ts';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
@@ -207,6 +211,28 @@ describe('two gateways over one staging folder', () => {
     expect((await endpoint.patch(there, 100_000, bytes.subarray(100_000))).status).to.equal(204);
     expect(performance.now() - since).to.be.lessThan(1_000);
     await expectStored(ticket, bytes);
+  });
+
+  it('tell 423 while a holder does not answer, and go on the moment it has ended', async () => {
+    const { id, endpoint, here } = await begin(photo());
+    const { STAGING_DIR: directory } = gateway.config;
+    const [mute, peers] = [await joinPeers(directory, book.log), await joinPeers(directory, book.log)];
+    await gateway.db('images').where({ id }).update({ holder: mute.own });
+    const staging = await openStaging({ directory, budgetBytes: 0, userBudgetBytes: 0, freeBytes: 0 });
+    const deps = { db: gateway.db, staging, peers, intake: { forget() {} }, log: book.log };
+    const { locker } = createHolders({ ...deps, locker: createLocker(30_000), timeoutMs: 200 });
+    const never = new AbortController().signal;
+    const lock = locker.newLock(id);
+    expect(await lock.lock(never, () => {}).catch((error) => error)).to.include({ code: 'upload-locked', status: 423 });
+    const patient = createHolders({ ...deps, locker: createLocker(30_000), timeoutMs: 30_000 }).locker.newLock(id);
+    const locked = patient.lock(never, () => {});
+    locked.catch(() => {});
+    await mute.close();
+    await locked;
+    expect(await holderOf(id)).to.equal(peers.own);
+    await patient.unlock();
+    await peers.close();
+    expect((await endpoint.remove(here)).status).to.equal(204);
   });
 
   it('have one budget', async () => {
