@@ -3,7 +3,6 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Logger } from 'pino';
 
 /**
@@ -36,6 +35,8 @@ const FOLDER = '.peers';
 const NAME = /^[0-9a-f]{16}$/;
 /** What sockaddr_un of Linux takes is 107 bytes, that of other systems 103. */
 const PATH_BYTES = 103;
+/** More than any of our lines has. */
+const LINE_CHARS = 200;
 
 /** Joins the processes of a staging area. */
 export async function joinPeers(stagingDirectory: string, log: Logger): Promise<Peers> {
@@ -185,11 +186,14 @@ async function openDeep(directory: string, own: string): Promise<FileHandle | nu
 /** The first line that comes, or nothing when the connection ends before it does. */
 function readLine(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
-    const lines = createInterface({ input: socket });
-    socket.once('close', () => resolve(''));
-    lines.once('line', (line) => {
-      lines.close();
-      resolve(line);
+    let text = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (piece: string) => {
+      text += piece;
+      const end = text.indexOf('\n');
+      if (end >= 0) resolve(text.slice(0, end));
+      else if (text.length > LINE_CHARS) socket.destroy();
     });
+    socket.once('close', () => resolve(''));
   });
 }
