@@ -18,18 +18,24 @@ export function inMemory(bytes: Uint8Array): Pick<FileHandle, 'read'> {
   return { read } as Pick<FileHandle, 'read'>;
 }
 
+/** Files of cameras, and files that broke decoders, are too many and not ours to keep: they lie beside, where they lie at all. */
 export const photos = new URL('../../../shared/photos', import.meta.url).pathname;
 
 /** Headers end far before; a whole photo in every case would only make copying slow. */
 const keptOfAPhoto = 300 * 1024;
 
-/** Generated samples first, then the photos of cameras, sound and malformed, where that folder exists. */
-export function corpus(): Case[] {
-  const folders = ['real', 'malformed'].map((folder) => join(photos, folder)).filter((folder) => existsSync(folder));
-  const files = folders.flatMap((folder) => readdirSync(folder).map((name) => ({ name, path: join(folder, name) })));
+/** What cases are made from: of a large file the beginning, and all of it in `whole`. */
+export type Origin = Case & { whole?: Uint8Array };
+
+/** Generated samples first, then the files in and below a folder, where it exists. */
+export function corpus(folder: string): Origin[] {
+  const entries = existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }) : [];
+  const files = entries.filter((entry) => entry.isFile() && !/\.(md|txt)$/.test(entry.name));
   return [
     ...samples().map(({ name, bytes }) => ({ name, bytes })),
-    ...files.map(({ name, path }) => ({ name, bytes: readFileSync(path).subarray(0, keptOfAPhoto) })),
+    ...files
+      .map(({ name, parentPath }) => ({ name, whole: readFileSync(join(parentPath, name)) }))
+      .map(({ name, whole }) => ({ name, whole, bytes: whole.subarray(0, keptOfAPhoto) })),
   ];
 }
 
@@ -43,8 +49,10 @@ export function systematic(from: readonly Case[]): Systematic[] {
   );
 }
 
-/** Even cases walk through the systematic ones, odd ones are mutated at random. */
-export function makeCase(seed: number, index: number, from: readonly Case[], fixed: readonly Systematic[]): Case {
+/** First every file as it is; then even cases walk through the systematic ones, and odd ones are mutated at random. */
+export function makeCase(seed: number, index: number, from: readonly Origin[], fixed: readonly Systematic[]): Case {
+  const origin = from[index];
+  if (origin) return { name: `${origin.name}: as it is`, bytes: origin.whole ?? origin.bytes };
   // A prime stride visits all of them in as many steps, and a short run still sees some of each sample.
   const chosen = index % 2 === 0 ? fixed[((index / 2) * 7919) % fixed.length] : undefined;
   return chosen ? applySystematic(chosen) : mutated(randomFrom(seed, index), from);

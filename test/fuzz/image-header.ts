@@ -3,16 +3,27 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
+import { photos as besides } from './image-cases.ts';
 import type { Failure, Message, Task } from './image-worker.ts';
 
-// node test/fuzz/image-header.ts --count 100000 --seed 1     (--from 4711 --count 1 repeats one case)
+// npm run fuzz -- --count 100000 --seed 1 --photos FOLDER     (--from 4711 --count 1 repeats one case)
 
-export type FuzzOptions = { count: number; seed: number; from?: number; cpuMs?: number; hangMs?: number };
+export type FuzzOptions = {
+  count: number;
+  seed: number;
+  from?: number;
+  /** A folder of files to mutate beside the generated ones. */
+  photos?: string;
+  cpuMs?: number;
+  hangMs?: number;
+};
 export type FuzzReport = {
   cases: number;
   slowestMs: number;
   slowest: string;
   verdicts: Record<string, number>;
+  /** What the files of the folder were taken for, as they are. */
+  files: Record<string, string>;
   failures: Failure[];
 };
 
@@ -21,14 +32,15 @@ export type FuzzReport = {
  * allocates or reads much, or is judged differently whole, in pieces and from a file, is a failure; a case that has not ended
  * after `hangMs` is stopped, counted as a failure, and the rest goes on in a new worker.
  */
-export async function fuzz({ count, seed, from = 0, cpuMs = 50, hangMs = 5000 }: FuzzOptions): Promise<FuzzReport> {
-  const report: FuzzReport = { cases: count, slowestMs: 0, slowest: 'none', verdicts: {}, failures: [] };
+export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
+  const { count, seed, from = 0, photos = besides, cpuMs = 50, hangMs = 5000 } = options;
+  const report: FuzzReport = { cases: count, slowestMs: 0, slowest: 'none', verdicts: {}, files: {}, failures: [] };
   await using folder = await mkdtempDisposable(join(tmpdir(), 'image-fuzz-'));
   const current = new Int32Array(new SharedArrayBuffer(4));
   for (let next = from; next < from + count; ) {
     current[0] = next;
     const stopped = await run(
-      { seed, from: next, to: from + count, cpuMs, folder: folder.path, current },
+      { seed, from: next, to: from + count, cpuMs, photos, folder: folder.path, current },
       hangMs,
       report,
     );
@@ -73,6 +85,7 @@ async function run(task: Task, hangMs: number, report: FuzzReport): Promise<stri
 
 function merge(report: FuzzReport, done: Extract<Message, { done: object }>['done']): void {
   if (done.slowestMs > report.slowestMs) Object.assign(report, { slowestMs: done.slowestMs, slowest: done.slowest });
+  Object.assign(report.files, done.files);
   for (const [verdict, times] of Object.entries(done.verdicts)) {
     report.verdicts[verdict] = (report.verdicts[verdict] ?? 0) + times;
   }
@@ -80,14 +93,16 @@ function merge(report: FuzzReport, done: Extract<Message, { done: object }>['don
 
 if (import.meta.main) {
   const text = { type: 'string' } as const;
-  const { values } = parseArgs({ options: { count: text, seed: text, from: text } });
+  const { values } = parseArgs({ options: { count: text, seed: text, from: text, photos: text } });
   const report = await fuzz({
     count: Number(values.count ?? 100_000),
     seed: Number(values.seed ?? 1),
     from: Number(values.from ?? 0),
+    photos: values.photos ?? besides,
   });
   console.log(`${report.cases} cases, slowest ${report.slowestMs} ms of CPU (${report.slowest})`);
   console.log(report.verdicts);
+  for (const [name, verdict] of Object.entries(report.files)) console.log(`${name}: ${verdict}`);
   for (const { index, name, what } of report.failures.slice(0, 50)) console.log(`${index} ${name}: ${what}`);
   console.log(`${report.failures.length} failures`);
   process.exitCode = report.failures.length > 0 ? 1 : 0;

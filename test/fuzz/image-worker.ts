@@ -6,11 +6,20 @@ import { createImageInspector, type Inspection } from '../../src/uploads/image-h
 import { type Case, corpus, inMemory, makeCase, systematic } from './image-cases.ts';
 
 /** What the supervisor in `image-header.ts` hands over; `current` tells it which case is running. */
-export type Task = { seed: number; from: number; to: number; cpuMs: number; folder: string; current: Int32Array };
+export type Task = {
+  seed: number;
+  from: number;
+  to: number;
+  cpuMs: number;
+  /** Where the corpus has files beside the generated ones. */
+  photos: string;
+  folder: string;
+  current: Int32Array;
+};
 export type Failure = { index: number; name: string; what: string };
 export type Message =
   | { failure: Failure }
-  | { done: { slowestMs: number; slowest: string; verdicts: Record<string, number> } };
+  | { done: { slowestMs: number; slowest: string; verdicts: Record<string, number>; files: Record<string, string> } };
 
 // As many as steps, and the stray bytes of a JPEG by windows of 4 KiB.
 const maxReads = 2048 + 64;
@@ -20,13 +29,18 @@ const maxLooks = 1000;
 
 /** Judges the cases of the task. Runs in a worker thread, because only a thread can be stopped in an endless loop. */
 async function judgeAll(
-  { seed, from, to, cpuMs, folder, current }: Task,
+  { seed, from, to, cpuMs, photos, folder, current }: Task,
   tell: (message: Message) => void,
 ): Promise<void> {
-  const files = corpus();
+  const files = corpus(photos);
   const fixed = systematic(files);
   const handle = await open(join(folder, 'staged'), 'w+');
-  const done = { slowestMs: 0, slowest: 'none', verdicts: {} as Record<string, number> };
+  const done = {
+    slowestMs: 0,
+    slowest: 'none',
+    verdicts: {} as Record<string, number>,
+    files: {} as Record<string, string>,
+  };
   try {
     for (let index = from; index < to; index += 1) {
       Atomics.store(current, 0, index);
@@ -44,6 +58,8 @@ async function judgeAll(
         else {
           const key = verdict.state === 'image' ? verdict.header.format : verdict.state;
           done.verdicts[key] = (done.verdicts[key] ?? 0) + 1;
+          const file = files[index];
+          if (file?.whole) done.files[file.name] = describe(verdict);
         }
       }
       if (ms > cpuMs) fail(`took ${ms} ms of CPU`);
@@ -53,6 +69,14 @@ async function judgeAll(
     await handle.close();
   }
   tell({ done });
+}
+
+function describe(verdict: Inspection): string {
+  if (verdict.state === 'image') {
+    const { contentType, width, height } = verdict.header;
+    return `${contentType}, ${width} × ${height}`;
+  }
+  return verdict.state === 'not-image' ? `no image: ${verdict.reason}` : verdict.state;
 }
 
 /** The verdict on the whole file, or what is wrong with it as a string. */
