@@ -1,3 +1,4 @@
+import { Agent } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as tus from 'tus-js-client';
 import type { Journal } from './journal.ts';
@@ -19,14 +20,20 @@ export type Clients = {
 /** About five minutes of trying without any progress; with progress they begin anew. */
 const retryDelays = [0, 100, 200, 400, 700, ...Array<number>(300).fill(1000)];
 
-export function createClients(journal: Journal): Clients {
+/**
+ * Where there are several processes every other photo has a connection for each request, which the balancer gives to one
+ * after the other; the rest stay with a process for as long as their connection lasts.
+ */
+export function createClients(journal: Journal, processes: number): Clients {
+  const restless = new tus.DefaultHttpStack({ agent: new Agent({ keepAlive: false }) });
+  const stackOf = ({ id }: Photo) => (processes > 1 && Number(id.slice(1)) % 2 === 1 ? restless : undefined);
   const active = new Set<tus.Upload>();
   return {
     async upload(ticket, destination) {
       const waiting = [...ticket.photos];
       const lane = async () => {
         for (let photo = waiting.shift(); photo; photo = waiting.shift())
-          await uploadPhoto(photo, destination, journal, active);
+          await uploadPhoto(photo, destination, journal, active, stackOf(photo));
       };
       await Promise.all(Array.from({ length: ticket.parallel }, lane));
     },
@@ -52,12 +59,14 @@ async function uploadPhoto(
   { endpoint, headers }: Destination,
   journal: Journal,
   active: Set<tus.Upload>,
+  httpStack: tus.HttpStack | undefined,
 ): Promise<void> {
   journal.write({ kind: 'started', photo: photo.id });
   const settled = Promise.withResolvers<void>();
   const upload = new tus.Upload(bytesOf(photo), {
     endpoint,
     headers,
+    ...(httpStack ? { httpStack } : {}),
     retryDelays,
     chunkSize: photo.chunkSize ?? Number.POSITIVE_INFINITY,
     uploadDataDuringCreation: photo.withCreation,

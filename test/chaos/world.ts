@@ -76,7 +76,7 @@ export async function runWorld(options: Options, tell: (line: string) => void, s
   await delay(REST_MS);
   const before = await look();
 
-  const clients = createClients(journal);
+  const clients = createClients(journal, options.processes);
   const brief = isBrief(options);
   const arena = { services, postgres: target.postgres, balancer, store, disk, clients, brief };
   tell(`${options.photos} photos in ${plan.tickets.length} tickets; everything in ${directory}`);
