@@ -58,6 +58,12 @@ export function createHolders({ db, staging, intake, peers, locker, timeoutMs, l
     }
   };
 
+  const holdSoon = async (imageId: string, signal: AbortSignal) => {
+    // As every request but the first of an upload finds it.
+    if (held.has(imageId)) return;
+    await hold(imageId, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
+  };
+
   /** False when it is not certain who has the upload now. */
   const obtain = async (imageId: string, holder: string | null, signal: AbortSignal): Promise<boolean> => {
     if (holder !== null) {
@@ -95,7 +101,7 @@ export function createHolders({ db, staging, intake, peers, locker, timeoutMs, l
   });
 
   return {
-    locker: { newLock: (id) => lockAmongAll(locker.newLock(id), (signal) => hold(id, signal), timeoutMs) },
+    locker: { newLock: (id) => lockAmongAll(locker.newLock(id), (signal) => holdSoon(id, signal)) },
     claim(imageId) {
       held.set(imageId, true);
       return peers.own;
@@ -105,12 +111,12 @@ export function createHolders({ db, staging, intake, peers, locker, timeoutMs, l
   };
 }
 
-function lockAmongAll(local: Lock, hold: (signal: AbortSignal) => Promise<void>, timeoutMs: number): Lock {
+function lockAmongAll(local: Lock, hold: (signal: AbortSignal) => Promise<void>): Lock {
   return {
     async lock(signal: AbortSignal, cancel: RequestRelease) {
       await local.lock(signal, cancel);
       try {
-        await hold(AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
+        await hold(signal);
       } catch (error) {
         await local.unlock();
         throw error;
