@@ -109,6 +109,32 @@ describe('a process that ends in the middle of its work', () => {
     });
   });
 
+  describe('by kill -9 while it puts right what the one before left', () => {
+    it('leaves that to the next, which stores the image once, though its client never comes back', async () => {
+      hopla.kill('SIGKILL');
+      await hopla.ended;
+      const bytes = photo();
+      await startToDieAt('upload.synced');
+      const begun = await beginUpload(api, await api.openTicket(1), bytes);
+      const headers = {
+        ...{ Authorization: `Bearer ${begun.ticket.uploadToken}`, 'Tus-Resumable': '1.0.0', 'Upload-Offset': '0' },
+        'Content-Type': 'application/offset+octet-stream',
+      };
+      await api.call('PATCH', begun.uploadUrl, { headers, body: bytes }).catch(() => {});
+      expect(await hopla.ended, 'at the request').to.equal('SIGKILL');
+      for (const [failpoint, status] of [
+        ['upload.synced', 'uploading'],
+        ['upload.committed', 'received'],
+      ] as const) {
+        await startToDieAt(failpoint);
+        expect(await hopla.ended, 'at its start').to.equal('SIGKILL');
+        expect((await rows(begun.ticket)).map((image) => image.status)).to.deep.equal([status]);
+      }
+      await start();
+      await expectAllDone(await untilImage(api, begun, ['stored']), bytes);
+    });
+  });
+
   describe('by SIGTERM', () => {
     const beginSlowTransfer = async () => {
       const clear = host.cloudinary.faults.add({ match: { operation: 'upload' }, times: 1, fault: { kind: 'hang' } });
