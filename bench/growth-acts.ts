@@ -9,16 +9,17 @@ import { searchUsers } from '../src/admin/search/users.ts';
 import type { Database } from '../src/database/connection.ts';
 import { findCaller } from '../src/identity/tokens.ts';
 import type { Receipt } from '../src/storage/port.ts';
+import { createArrivals, type EnqueueTransfers } from '../src/tickets/arrivals.ts';
 import { claimPlace } from '../src/tickets/claim.ts';
 import { recordStored } from '../src/tickets/complete.ts';
 import { expireTickets } from '../src/tickets/expire.ts';
 import { listTickets, TicketQuery } from '../src/tickets/list.ts';
 import { openTicket, TicketRequest } from '../src/tickets/open.ts';
-import { type ReceivedFacts, receiveImage } from '../src/tickets/receive.ts';
+import type { ReceivedFacts } from '../src/tickets/receive.ts';
 import { readTicket } from '../src/tickets/show.ts';
 import { moveImage } from '../src/tickets/transition.ts';
 import { viewDetail } from '../src/tickets/view.ts';
-import { enqueueTransfer, queueOf, type TransferJob } from '../src/transfers/queue.ts';
+import { enqueueTransfers, queueOf, type TransferJob } from '../src/transfers/queue.ts';
 import { type RecoveryDeps, startRecovery } from '../src/transfers/recovery.ts';
 import type { Staging } from '../src/uploads/staging.ts';
 import type { Seeded } from './growth-seed.ts';
@@ -94,13 +95,15 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
   const { db, boss, staging, seeded } = side;
   const request = TicketRequest.parse({ images: 2, description: 'bench' });
   const { ticket } = await step('open a ticket', () => openTicket(db, seeded.heavyUser, request, randomUUIDv7()));
+  const enqueue: EnqueueTransfers = (trx, imageIds) => enqueueTransfers(boss, trx, staging.id, imageIds);
+  const arrivals = createArrivals(db, enqueue, () => {});
   const place = {
     ...{ ticketId: ticket.id, imageId: randomUUIDv7(), slot: 'photo-1', size: facts.size, filename: 'IMG.jpg' },
-    ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id, holder: null },
+    ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id, holder: null, facts: null },
   };
-  await step('claim a place', () => claimPlace(db, place));
+  await step('claim a place', () => claimPlace(db, arrivals.takePlace, place));
   await step('finish (received, job queued)', () =>
-    receiveImage(db, { id: place.imageId, holder: null }, facts, (trx, image) => enqueueTransfer(boss, trx, image)),
+    arrivals.receive({ imageId: place.imageId, ticketId: ticket.id, holder: null, facts }),
   );
   const [job] = await step('fetch a job', () =>
     boss.fetch<TransferJob>(queueOf(staging.id), { includeMetadata: true, db: fromKnex(db) }),

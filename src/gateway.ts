@@ -21,15 +21,17 @@ import { type Hub, startHub } from './progress/hub.ts';
 import { progressRoutes } from './progress/routes.ts';
 import { openStorage } from './storage/open.ts';
 import { createTicketAccess } from './tickets/access.ts';
+import { createArrivals, type EnqueueTransfers } from './tickets/arrivals.ts';
 import { createDailyImages } from './tickets/quotas.ts';
 import { ticketRoutes } from './tickets/routes.ts';
 import type { OffsetOf } from './tickets/view.ts';
 import { createBreaker } from './transfers/breaker.ts';
-import { enqueueTransfer, queueOf, startQueue } from './transfers/queue.ts';
+import { enqueueTransfers, queueOf, startQueue } from './transfers/queue.ts';
 import { reclaimAlone, reclaimBeside } from './transfers/reclaim.ts';
 import { startRecovery } from './transfers/recovery.ts';
 import { startWorkers, type Workers } from './transfers/worker.ts';
 import { createCommit } from './uploads/commit.ts';
+import { createDigests } from './uploads/digests.ts';
 import { discardStaged, type FinishDeps } from './uploads/finish.ts';
 import { createHolders } from './uploads/holders.ts';
 import { createIntake } from './uploads/intake.ts';
@@ -39,6 +41,7 @@ import { createQuarantine } from './uploads/quarantine.ts';
 import { uploadRoutes } from './uploads/routes.ts';
 import { openStaging, type Staging } from './uploads/staging.ts';
 import { createTusServer } from './uploads/tus-server.ts';
+import { createWholes } from './uploads/whole.ts';
 import { imageOriginsOf, webRoutes } from './web/routes.ts';
 
 /** A configuration in which it is settled where the database and the storage are. */
@@ -122,9 +125,17 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const breaker = createBreaker(storage, log);
   starting.defer(() => breaker.close());
   const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
-  const intake = createIntake({ acceptedTypes: config.ACCEPTED_TYPES, maxPixels: config.MAX_IMAGE_PIXELS });
-  const queueTransfer = metrics.countReceived((trx, image) => enqueueTransfer(boss, trx, image));
-  const finish: FinishDeps = { db, staging, intake, log, reach, enqueueTransfer: queueTransfer };
+  const digests = createDigests();
+  starting.defer(() => digests.close());
+  const intake = createIntake({
+    acceptedTypes: config.ACCEPTED_TYPES,
+    maxPixels: config.MAX_IMAGE_PIXELS,
+    pathOf: staging.pathOf,
+    digests,
+  });
+  const enqueue: EnqueueTransfers = (trx, imageIds) => enqueueTransfers(boss, trx, staging.id, imageIds);
+  const arrivals = createArrivals(db, enqueue, metrics.countReceived);
+  const finish: FinishDeps = { db, staging, intake, arrivals, log, reach };
   const locker = createLocker(LOCK_TIMEOUT_MS);
   const holders = createHolders({ db, staging, intake, peers, locker, timeoutMs: LOCK_TIMEOUT_MS, log });
   starting.defer(() => holders.close());
@@ -180,13 +191,11 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   const offsetOf: OffsetOf = async (image) => (await staging.sizeOf(image.id)) ?? 0;
   const checks = createChecks(parts);
 
-  const tus = createTusServer({
-    ...finish,
-    holders,
-    dailyImages: createDailyImages(db, config.MAX_IMAGES_PER_DAY),
-    maxImageBytes: config.MAX_IMAGE_BYTES,
-    reportProgress: hub.report,
-  });
+  const dailyImages = createDailyImages(db, config.MAX_IMAGES_PER_DAY);
+  const creation = { ...finish, holders, dailyImages, maxImageBytes: config.MAX_IMAGE_BYTES };
+  const wholes = createWholes(creation);
+  starting.defer(() => wholes.close());
+  const tus = createTusServer({ ...creation, wholes, reportProgress: hub.report });
   const ticketAccess = createTicketAccess(db);
   const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });
   const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf, log });

@@ -5,14 +5,13 @@ import { owedStatuses } from './database/states.ts';
 import { HoplaError } from './errors.ts';
 import type { State } from './http/app.ts';
 import type { Storage } from './storage/port.ts';
-import type { EnqueueTransfer } from './tickets/receive.ts';
 import type { Quarantine } from './uploads/quarantine.ts';
 import type { Staging } from './uploads/staging.ts';
 
 /** What this process did, and what waits in its staging area; `GET /metrics` tells it in Prometheus' text format. */
 export type Metrics = {
-  /** Counts images as received once the transaction that queues their transfer is committed. */
-  countReceived(enqueue: EnqueueTransfer): EnqueueTransfer;
+  /** Counts an image as received; call it once that is committed. */
+  countReceived(bytes: number): void;
   /** Counts what the storage answers, and how long it takes. */
   measure(storage: Storage): Storage;
   /** Counts files that go into quarantine. */
@@ -82,14 +81,9 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
   });
 
   return {
-    countReceived: (enqueue) => async (trx, image) => {
-      await enqueue(trx, image);
-      const count = () => {
-        received.inc();
-        receivedBytes.inc(image.size ?? 0);
-      };
-      // Rolled back: nothing was received, and whoever ran the transaction hears why.
-      trx.executionPromise.then(count, () => {});
+    countReceived(bytes) {
+      received.inc();
+      receivedBytes.inc(bytes);
     },
     measure: (storage) => ({
       ...storage,

@@ -103,18 +103,19 @@ async function assertEmpty(directory: string): Promise<void> {
   );
 }
 
-/** Queues the transfer of an image inside the given transaction. */
-export async function enqueueTransfer(
+/** Queues the transfers of new images of one staging area inside the given transaction. */
+export async function enqueueTransfers(
   boss: PgBoss,
   trx: Database,
-  image: Pick<Image, 'id' | 'staging'>,
+  stagingId: string,
+  imageIds: string[],
 ): Promise<void> {
-  const job: TransferJob = { imageId: image.id };
-  await boss.send(queueOf(image.staging), job, { id: image.id, db: fromKnex(trx) });
+  const jobs = imageIds.map((id) => ({ id, data: { imageId: id } satisfies TransferJob }));
+  await boss.insert(queueOf(stagingId), jobs, { db: fromKnex(trx) });
 }
 
 /** Queues an image again whose job has ended: the old one would keep the new one out, their ids being the same. */
 export async function enqueueAgain(boss: PgBoss, trx: Database, image: Pick<Image, 'id' | 'staging'>): Promise<void> {
   await boss.deleteJob(queueOf(image.staging), image.id, { db: fromKnex(trx) });
-  await enqueueTransfer(boss, trx, image);
+  await enqueueTransfers(boss, trx, image.staging, [image.id]);
 }

@@ -184,7 +184,8 @@ async function sweepBatch({ db, staging, quarantine, log }: RecoveryDeps, ids: s
       await staging.remove(id);
     } else {
       const bytes = await quarantine.take(id);
-      if (bytes !== null) log.warn({ imageId: id, bytes }, 'a staged file of no known image is in quarantine');
+      if (bytes === null) continue;
+      log.warn({ imageId: id, bytes }, 'a staged file of no known image is in quarantine');
     }
     staging.release(id);
   }

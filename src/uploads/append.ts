@@ -9,6 +9,11 @@ const BATCH_BYTES = 256 * 1024;
 
 /** A batch waits no longer than this for its next piece, in milliseconds, so that a slow client keeps little in memory. */
 const GATHER_MS = 20;
+/** However busily they come, bytes are not kept in memory for longer than this, in milliseconds. */
+const GATHER_ALL_MS = 200;
+
+/** What a body tells when something happened to it. */
+const ARRIVALS = ['readable', 'end', 'error', 'close'];
 
 /** How the body ended: with its last byte, with one byte too many, cut off by the client, or let go for `signal`. */
 export type AppendEnd = 'complete' | 'too-long' | 'cut' | 'aborted';
@@ -16,13 +21,15 @@ export type AppendEnd = 'complete' | 'too-long' | 'cut' | 'aborted';
 export type AppendRequest = {
   handle: FileHandle;
   source: Readable;
+  /** What was read of the body before; see `gatherBody`. */
+  gathered?: Buffer[];
   /** Where in the file the body's first byte goes. */
   position: number;
   /** Most bytes to take. */
   limit: number;
   signal: AbortSignal;
-  /** Called with each batch once it is written, in order, and the offset behind it; a rejection ends the body. */
-  onWritten: (batch: readonly Buffer[], offset: number) => Promise<void> | void;
+  /** Called once a batch is written, in order, with the offset behind it; a rejection ends the body. */
+  onWritten: (offset: number) => Promise<void> | void;
 };
 
 /**
@@ -34,6 +41,7 @@ export type AppendRequest = {
 export async function appendBody({
   handle,
   source,
+  gathered = [],
   position,
   limit,
   signal,
@@ -41,21 +49,21 @@ export async function appendBody({
 }: AppendRequest): Promise<AppendEnd> {
   const arrivals = watchArrivals(source, signal);
   let offset = position;
-  let batch: Buffer[] = [];
+  let batch = gathered;
   const flush = async () => {
     if (batch.length === 0) return;
     const written = batch;
     batch = [];
     await writeFully(handle, written, offset);
     offset += byteLength(written);
-    await onWritten(written, offset);
+    await onWritten(offset);
   };
   try {
     for (;;) {
       const taken = takePieces(source, batch, position + limit - offset);
-      const gathered = byteLength(batch);
+      const waiting = byteLength(batch);
       const end = taken === 'too-long' ? taken : endOf(source, signal);
-      if (end || gathered >= BATCH_BYTES) await flush();
+      if (end || waiting >= BATCH_BYTES) await flush();
       if (end) return end;
       const more = await arrivals.next(batch.length > 0 ? GATHER_MS : null);
       if (!more) await flush();
@@ -63,6 +71,36 @@ export async function appendBody({
   } finally {
     arrivals.close();
   }
+}
+
+/**
+ * Reads a body of `bytes` into memory for as long as it comes without a pause, and resolves to what it has then; the rest,
+ * if any, is still to be read.
+ */
+export async function gatherBody(source: Readable, bytes: number): Promise<Buffer[]> {
+  const pieces: Buffer[] = [];
+  const deadline = performance.now() + GATHER_ALL_MS;
+  for (let missing = bytes; ; ) {
+    for (let piece = source.read(); piece !== null; piece = source.read()) {
+      pieces.push(piece);
+      missing -= piece.length;
+    }
+    if (missing <= 0 || source.destroyed || source.readableEnded || performance.now() > deadline) return pieces;
+    if (!(await somethingArrives(source, GATHER_MS))) return pieces;
+  }
+}
+
+function somethingArrives(source: Readable, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const settle = (arrived: boolean) => {
+      clearTimeout(timer);
+      for (const event of ARRIVALS) source.off(event, notice);
+      resolve(arrived);
+    };
+    const notice = () => settle(true);
+    const timer = setTimeout(settle, timeoutMs, false);
+    for (const event of ARRIVALS) source.on(event, notice);
+  });
 }
 
 /** Moves what has arrived into the batch, up to about its full size; bytes past `room` are dropped and told. */
@@ -92,8 +130,7 @@ function watchArrivals(source: Readable, signal: AbortSignal) {
     arrived = true;
     wake?.();
   };
-  const events = ['readable', 'end', 'error', 'close'];
-  for (const event of events) source.on(event, notice);
+  for (const event of ARRIVALS) source.on(event, notice);
   signal.addEventListener('abort', notice);
   return {
     /** Resolves to false when nothing came within `timeoutMs`. */
@@ -112,7 +149,7 @@ function watchArrivals(source: Readable, signal: AbortSignal) {
       return something;
     },
     close() {
-      for (const event of events) source.off(event, notice);
+      for (const event of ARRIVALS) source.off(event, notice);
       signal.removeEventListener('abort', notice);
       // Node drains a body that nobody began to read, but not the rest of this one: a client that waits to send it would
       // never look at its answer, and the connection would be of no more use.
@@ -124,7 +161,7 @@ function watchArrivals(source: Readable, signal: AbortSignal) {
 }
 
 /** write(2) may take less than it was given. */
-async function writeFully(handle: FileHandle, batch: readonly Buffer[], position: number): Promise<void> {
+export async function writeFully(handle: FileHandle, batch: readonly Buffer[], position: number): Promise<void> {
   let rest = batch;
   let offset = position;
   while (rest.length > 0) {

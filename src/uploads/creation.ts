@@ -4,19 +4,23 @@ import { Metadata } from '@tus/utils';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
+import type { Arrivals } from '../tickets/arrivals.ts';
 import { claimPlace, findPlaceTaken, type PlaceRequest } from '../tickets/claim.ts';
 import type { DailyImages } from '../tickets/quotas.ts';
 import type { Holders } from './holders.ts';
 import type { Staging } from './staging.ts';
 
 /** What the headers of a tus creation request say. */
-type Creation = {
+export type Creation = {
   size: number | null;
   slot: string | null;
   filename: string | null;
   sha256: string | null;
   metadata: string | null;
 };
+
+/** The content type of every body that brings bytes of an upload. */
+export const OFFSET_STREAM = 'application/offset+octet-stream';
 
 const METADATA_CHARS = 8 * 1024;
 const SLOT_CHARS = 64;
@@ -106,6 +110,7 @@ export type CreationDeps = {
   db: Database;
   staging: Staging;
   holders: Pick<Holders, 'claim'>;
+  arrivals: Arrivals;
   dailyImages: DailyImages;
   maxImageBytes: number;
 };
@@ -113,53 +118,69 @@ export type CreationDeps = {
 /** A place for a new upload, or the live upload that the client already has in this slot. */
 export type Created = { kind: 'new' | 'existing'; image: Image };
 
+/** What a creation asks its ticket for; its image gets a new id. */
+export function toPlaceRequest(
+  { staging, holders }: Pick<CreationDeps, 'staging' | 'holders'>,
+  ticketId: string,
+  creation: Creation,
+): PlaceRequest {
+  const { size, slot, filename, sha256, metadata } = creation;
+  const imageId = randomUUIDv7();
+  return {
+    ...{ ticketId, imageId, slot, size, filename, uploadMetadata: metadata, expectedSha256: sha256 },
+    ...{ staging: staging.id, holder: holders.claim(imageId), facts: null },
+  };
+}
+
+/** An image that may come: there is room for it. `withdraw` gives back what was set aside, when no image came of it. */
+export type Admission = { withdraw(): Promise<void> };
+
 /**
- * Sets staging room aside and claims a place of the ticket. Throws `staging-full`, `user-staging-full`, `quota-exceeded`,
- * and what `claimPlace` throws.
+ * Sets aside what a new image takes of the staging area (a length that is not known yet may turn out to be the largest) and
+ * of its user's day. Throws `staging-full`, `user-staging-full`, `quota-exceeded`.
  *
  * @param userId the owner of the ticket, whoever uploads
  */
-export async function createUpload(
-  deps: CreationDeps,
-  { ticketId, userId }: { ticketId: string; userId: string },
-  creation: Creation,
-): Promise<Created> {
-  const { db, staging, holders, dailyImages, maxImageBytes } = deps;
-  const imageId = randomUUIDv7();
-  const request: PlaceRequest = {
-    ticketId,
-    imageId,
-    slot: creation.slot,
-    size: creation.size,
-    filename: creation.filename,
-    uploadMetadata: creation.metadata,
-    expectedSha256: creation.sha256,
-    staging: staging.id,
-    holder: holders.claim(imageId),
-  };
-  let giveBack: () => Promise<void>;
+export async function admit(deps: CreationDeps, request: PlaceRequest, userId: string): Promise<Admission> {
+  const { staging, dailyImages, maxImageBytes } = deps;
   try {
-    // A length that is not known yet may turn out to be the largest.
-    await staging.reserve(request.imageId, creation.size ?? maxImageBytes, userId);
-    giveBack = await dailyImages.take(userId);
+    await staging.reserve(request.imageId, request.size ?? maxImageBytes, userId);
+    const giveBack = await dailyImages.take(userId);
+    return {
+      async withdraw() {
+        staging.release(request.imageId);
+        // Kept from it, the user has one image less today.
+        await giveBack().catch(() => {});
+      },
+    };
   } catch (error) {
     staging.release(request.imageId);
-    // Who has the place already needs no room, and may be the very one who fills it; who gets none need not wait for it.
-    const image = await findPlaceTaken(db, request);
-    if (image) return { kind: 'existing', image };
     throw error;
   }
-  let created: Created | undefined;
+}
+
+/** Claims a place of the ticket, with room for its image. Throws what `admit` and `claimPlace` throw. */
+export async function createUpload(deps: CreationDeps, request: PlaceRequest, userId: string): Promise<Created> {
+  const admission = await admit(deps, request, userId).catch(async (error) => {
+    // Who has the place already needs no room, and may be the very one who fills it; who gets none need not wait for it.
+    const image = await findPlaceTaken(deps.db, request);
+    if (image) return image;
+    throw error;
+  });
+  if (!('withdraw' in admission)) return { kind: 'existing', image: admission };
+  let claimed = false;
   try {
-    const place = await claimPlace(db, request);
-    created =
-      place.kind === 'claimed' ? { kind: 'new', image: place.change.image } : { kind: 'existing', image: place.image };
-    return created;
+    const { kind, image } = await claimPlace(deps.db, deps.arrivals.takePlace, request);
+    claimed = kind === 'claimed';
+    return { kind: claimed ? 'new' : 'existing', image };
   } finally {
-    if (created?.kind !== 'new') {
-      staging.release(request.imageId);
-      // Kept from it, the user has one image less today.
-      await giveBack().catch(() => {});
-    }
+    if (!claimed) await admission.withdraw();
   }
+}
+
+/** Where an upload found by its slot stands; below its length until it is committed. */
+export async function knownOffset(staging: Staging, { id, status, size }: Image): Promise<number> {
+  if (status !== 'uploading') return size ?? 0;
+  const staged = (await staging.sizeOf(id)) ?? 0;
+  return size === null ? staged : Math.min(staged, size - 1);
 }

@@ -2,10 +2,11 @@ import type { FileHandle } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image } from '../database/models.ts';
-import { isReceived } from '../database/states.ts';
+import { type ImageStatus, isReceived } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
 import type { Reach } from '../failpoints.ts';
-import { type EnqueueTransfer, receiveImage } from '../tickets/receive.ts';
+import type { Arrivals } from '../tickets/arrivals.ts';
+import type { ReceivedFacts } from '../tickets/receive.ts';
 import { moveImage } from '../tickets/transition.ts';
 import type { Facts, Intake } from './intake.ts';
 import type { Staging } from './staging.ts';
@@ -14,7 +15,7 @@ export type FinishDeps = {
   db: Database;
   staging: Staging;
   intake: Intake;
-  enqueueTransfer: EnqueueTransfer;
+  arrivals: Arrivals;
   reach: Reach;
   log: Logger;
 };
@@ -27,13 +28,21 @@ export type FinishDeps = {
  * `upload-uncommitted` for whatever else keeps the commit from happening now.
  */
 export async function finishUpload(deps: FinishDeps, image: Image, handle: FileHandle, size: number): Promise<void> {
-  const facts = await deps.intake.conclude(image.id, handle, size).catch((error) => refuse(deps, image, error));
+  // Both only read what is here; hashing and the disk need not wait for each other.
+  const [concluded, persisted] = await Promise.allSettled([
+    deps.intake.conclude(image.id, handle, size),
+    persist(deps, image, handle),
+  ]);
+  if (concluded.status === 'rejected') {
+    return refuseBroken(deps, image, concluded.reason);
+  }
+  const facts = concluded.value;
   if (image.expectedSha256 && image.expectedSha256 !== facts.sha256) {
     await refuse(deps, image, new HoplaError('checksum-mismatch', `The file’s SHA-256 is ${facts.sha256}.`));
   }
-  await persist(deps, image, handle);
+  if (persisted.status === 'rejected') throw persisted.reason;
   await deps.reach('upload.synced');
-  await commit(deps, image, size, facts);
+  await commit(deps, image, toReceived(size, facts));
   await deps.reach('upload.committed');
   deps.intake.forget(image.id);
 }
@@ -50,6 +59,15 @@ export async function refuse(deps: FinishDeps, image: Image, error: unknown): Pr
     deps.log.info({ imageId: image.id, ticketId: image.ticketId, code: error.code }, 'image rejected');
   }
   throw error;
+}
+
+/** A file that cannot be read may have gone with its upload: expired, or deleted. */
+async function refuseBroken(deps: FinishDeps, image: Image, error: unknown): Promise<never> {
+  if (!(error instanceof HoplaError)) {
+    const status = await currentStatus(deps, image).catch(() => 'uploading' as const);
+    if (status !== 'uploading') throw gone(status);
+  }
+  return refuse(deps, image, error);
 }
 
 /** Removes what an ended upload left in the staging area. */
@@ -73,25 +91,36 @@ async function persist(deps: FinishDeps, image: Image, handle: FileHandle): Prom
   }
 }
 
-async function commit(deps: FinishDeps, image: Image, size: number, { sha256, md5, header }: Facts): Promise<void> {
+export function toReceived(size: number, { sha256, md5, header }: Facts): ReceivedFacts {
   const { contentType = null, format = null, width = null, height = null } = header ?? {};
-  const facts = { size, sha256, md5, contentType, format, width, height };
-  let status: string | undefined;
+  return { size, sha256, md5, contentType, format, width, height };
+}
+
+export function logReceived(log: Logger, imageId: string, ticketId: string, bytes: number): void {
+  log.info({ imageId, ticketId, bytes }, 'image received');
+}
+
+async function commit(deps: FinishDeps, image: Image, facts: ReceivedFacts): Promise<void> {
   try {
-    const change = await receiveImage(deps.db, image, facts, deps.enqueueTransfer);
-    if (change) {
-      deps.log.info({ imageId: image.id, ticketId: image.ticketId, bytes: size }, 'image received');
+    if (await deps.arrivals.receive({ imageId: image.id, ticketId: image.ticketId, holder: image.holder, facts })) {
+      logReceived(deps.log, image.id, image.ticketId, facts.size);
       return;
     }
-    const current = await Image.query(deps.db).findById(image.id);
-    if (current && isReceived(current.status)) return;
-    status = current?.status;
+    const status = await currentStatus(deps, image);
+    // Under its lock it is this process's alone, unless somebody broke what peers.ts relies on: then the other one decides.
+    if (status === 'uploading') throw new HoplaError('upload-locked', undefined, { retryAfterMs: 1000 });
+    if (!status || !isReceived(status)) throw gone(status);
   } catch (error) {
-    throw uncommitted(error);
+    throw error instanceof HoplaError ? error : uncommitted(error);
   }
-  // Under its lock it is this process's alone, unless somebody broke what peers.ts relies on: then the other one decides.
-  if (status === 'uploading') throw new HoplaError('upload-locked', undefined, { retryAfterMs: 1000 });
-  throw new HoplaError('upload-gone', status ? `The upload is ${status}.` : 'The upload was deleted.');
+}
+
+async function currentStatus({ db }: FinishDeps, { id }: Image): Promise<ImageStatus | undefined> {
+  return (await Image.query(db).findById(id))?.status;
+}
+
+function gone(status: ImageStatus | undefined): HoplaError {
+  return new HoplaError('upload-gone', status ? `The upload is ${status}.` : 'The upload was deleted.');
 }
 
 function uncommitted(cause: unknown): HoplaError {

@@ -1,4 +1,3 @@
-import type { FileHandle } from 'node:fs/promises';
 import { type ImageFormat, type ImageKind, recognise } from './image-signature.ts';
 import type { Ask, Steps } from './image-steps.ts';
 
@@ -30,6 +29,11 @@ const maxSteps = 2048;
 /** Most steps follow closely upon each other: one read serves many. */
 const windowBytes = 4096;
 
+/** A file, or what is read like one: of a `FileHandle` no more is asked. */
+export type FileBytes = {
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
+};
+
 /**
  * Looks at one file as it grows on disk. Each look goes on where the last one stopped, so all of them together take at
  * most `maxSteps`, however small the pieces in which a client sends its bytes.
@@ -41,7 +45,7 @@ export type ImageInspector = {
    * header that reaches beyond it is cut off, and that shows before the last byte is here. With `total` bytes staged the
    * answer is never `need-more`; a verdict, once given for a `total`, stays. Rejects only when reading does.
    */
-  file: (handle: Pick<FileHandle, 'read'>, staged: number, total?: number | null) => Promise<Inspection>;
+  file: (handle: FileBytes, staged: number, total?: number | null) => Promise<Inspection>;
 };
 
 export function createImageInspector(): ImageInspector {
@@ -106,7 +110,7 @@ function* inspection(found: Found): Steps<Inspection> {
 }
 
 /** The file from `offset` on, shorter than `length` only when it ends before. */
-async function readWindow(handle: Pick<FileHandle, 'read'>, offset: number, length: number): Promise<Uint8Array> {
+async function readWindow(handle: FileBytes, offset: number, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
   let filled = 0;
   while (filled < length) {

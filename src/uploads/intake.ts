@@ -1,55 +1,54 @@
-import { createHash, type Hash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import { HoplaError } from '../errors.ts';
-import { byteLength } from './append.ts';
-import { createImageInspector, type ImageHeader, type ImageInspector, isAccepted } from './image-header.ts';
+import type { Digests, FileDigests } from './digests.ts';
+import {
+  createImageInspector,
+  type FileBytes,
+  type ImageHeader,
+  type ImageInspector,
+  isAccepted,
+} from './image-header.ts';
 
-/** What is learnt of one image while its bytes pass. */
-type Learnt = {
-  offset: number;
-  sha256: Hash;
-  md5: Hash;
-  inspector: ImageInspector;
-  header: ImageHeader | null;
-  needs: number;
+export type Facts = FileDigests & { header: ImageHeader | null };
+
+export type IntakeOptions = {
+  acceptedTypes: readonly string[];
+  maxPixels: number;
+  digests: Digests;
+  pathOf: (imageId: string) => string;
 };
 
-export type Facts = { sha256: string; md5: string; header: ImageHeader | null };
-
-export type IntakeLimits = { acceptedTypes: readonly string[]; maxPixels: number };
-
 /**
- * Watches the bytes of every upload as they pass: hashes them, and looks at the image's header as early as it can.
+ * Watches every upload as it grows: has it hashed, and looks at the image's header as early as it can.
  *
- * What it knows is kept in memory between the requests of one upload, for the most recent uploads. Where it is not
- * there (a restart, an eviction, a failed write) the staged file is read again, once, at the end.
+ * What it knows is kept in memory between the requests of one upload, for the most recent uploads. Where it is not there
+ * (a restart, an eviction) the staged file is looked at again.
  */
 export type Intake = {
-  /** Takes note of bytes just written. Throws `unsupported-image` or `image-too-many-pixels` as soon as that is certain. */
-  observe(
-    imageId: string,
-    handle: FileHandle,
-    batch: readonly Buffer[],
-    offset: number,
-    size: number | null,
-  ): Promise<void>;
+  /** Takes note that `offset` bytes are written. Throws `unsupported-image` or `image-too-many-pixels` as soon as that is certain. */
+  observe(imageId: string, file: FileBytes, offset: number, size: number | null): Promise<void>;
   /** The verdict on a whole file of `size` bytes. Throws like `observe`. */
-  conclude(imageId: string, handle: FileHandle, size: number): Promise<Facts>;
+  conclude(imageId: string, file: FileBytes, size: number): Promise<Facts>;
+  /** The file was cut or removed, or nobody will ask again. */
   forget(imageId: string): void;
 };
 
-/** Two hash states of OpenSSL and a header are about 1 KiB: 10 MiB at most. */
-const REMEMBERED = 10_000;
-const READ_BYTES = 256 * 1024;
+/** What is learnt of one image while its bytes pass; `needs` of them before another look is of use. */
+type Learnt = { inspector: ImageInspector; header: ImageHeader | null; needs: number; hashing: number };
 
-export function createIntake({ acceptedTypes, maxPixels }: IntakeLimits): Intake {
+/** A header and the bytes it waits for: about 0.5 KiB, 5 MiB at most. */
+const REMEMBERED = 10_000;
+
+/** Bytes between two words to the thread that hashes: small images need none, and large ones are hashed as they come. */
+const HASH_STEP_BYTES = 1024 * 1024;
+
+export function createIntake({ acceptedTypes, maxPixels, digests, pathOf }: IntakeOptions): Intake {
   const uploads = new LRUCache<string, Learnt>({ max: REMEMBERED });
   const sniffing = !acceptedTypes.includes('*/*');
 
-  const inspect = async (learnt: Learnt, handle: FileHandle, size: number | null) => {
-    if (!sniffing || learnt.header || learnt.offset < learnt.needs) return;
-    const found = await learnt.inspector.file(handle, learnt.offset, size);
+  const inspect = async (learnt: Learnt, file: FileBytes, offset: number, size: number | null) => {
+    if (!sniffing || learnt.header || offset < learnt.needs) return;
+    const found = await learnt.inspector.file(file, offset, size);
     if (found.state === 'not-image') throw new HoplaError('unsupported-image', notAnImage[found.reason]);
     if (found.state === 'need-more') {
       if (found.kind) assertAccepted(found.kind.contentType, acceptedTypes);
@@ -62,28 +61,26 @@ export function createIntake({ acceptedTypes, maxPixels }: IntakeLimits): Intake
   };
 
   return {
-    async observe(imageId, handle, batch, offset, size) {
-      const start = offset - byteLength(batch);
-      const learnt = start === 0 ? begin() : uploads.get(imageId);
-      if (learnt?.offset !== start) return;
-      takeNote(learnt, batch);
+    async observe(imageId, file, offset, size) {
+      const learnt = uploads.get(imageId) ?? begin();
       uploads.set(imageId, learnt);
-      await inspect(learnt, handle, size);
+      if (offset - learnt.hashing >= HASH_STEP_BYTES) {
+        learnt.hashing = offset;
+        digests.advance(imageId, pathOf(imageId), offset);
+      }
+      await inspect(learnt, file, offset, size);
     },
-    async conclude(imageId, handle, size) {
-      const remembered = uploads.get(imageId);
-      const learnt = remembered?.offset === size ? remembered : await readAgain(handle, size);
+    async conclude(imageId, file, size) {
+      const learnt = uploads.get(imageId) ?? begin();
       learnt.needs = 0;
-      await inspect(learnt, handle, size);
-      // Copies: should the commit fail, the next try asks again.
-      return {
-        sha256: learnt.sha256.copy().digest('hex'),
-        md5: learnt.md5.copy().digest('hex'),
-        header: learnt.header,
-      };
+      await inspect(learnt, file, size, size);
+      return { ...(await digests.conclude(imageId, pathOf(imageId), size)), header: learnt.header };
     },
     forget(imageId) {
+      const learnt = uploads.get(imageId);
       uploads.delete(imageId);
+      // What was evicted here may still be remembered there.
+      if (learnt?.hashing !== 0) digests.forget(imageId);
     },
   };
 }
@@ -95,33 +92,7 @@ const notAnImage = {
 };
 
 function begin(): Learnt {
-  return {
-    offset: 0,
-    sha256: createHash('sha256'),
-    md5: createHash('md5'),
-    inspector: createImageInspector(),
-    header: null,
-    needs: 0,
-  };
-}
-
-async function readAgain(handle: FileHandle, size: number): Promise<Learnt> {
-  const learnt = begin();
-  const buffer = Buffer.alloc(Math.min(READ_BYTES, size));
-  while (learnt.offset < size) {
-    const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, size - learnt.offset), learnt.offset);
-    if (bytesRead === 0) throw new Error(`the staged file ends at ${learnt.offset} of ${size} bytes`);
-    takeNote(learnt, [buffer.subarray(0, bytesRead)]);
-  }
-  return learnt;
-}
-
-function takeNote(learnt: Learnt, batch: readonly Buffer[]): void {
-  for (const piece of batch) {
-    learnt.sha256.update(piece);
-    learnt.md5.update(piece);
-    learnt.offset += piece.length;
-  }
+  return { inspector: createImageInspector(), header: null, needs: 0, hashing: 0 };
 }
 
 function assertAccepted(contentType: string, acceptedTypes: readonly string[]): void {

@@ -7,13 +7,15 @@ import { hasErrno } from './staging.ts';
  * older backup, and then they are photos that somebody was promised.
  */
 export type Quarantine = {
-  /** Moves a staged file aside and resolves to its bytes; null when it is not there any more. */
+  /** Moves a staged file aside and resolves to its bytes; null when it is too young, or not there any more. */
   take(imageId: string): Promise<number | null>;
   /** Removes for good what was taken longer ago than it is kept; resolves to the ids. */
   clear(): Promise<string[]>;
 };
 
 const FOLDER = '.quarantine';
+/** A younger file may belong to an image that is about to get its row (whole.ts), in this process or another. */
+const FRESH_MS = 10 * 60_000;
 
 /** @param keepMs how long files are kept, in milliseconds */
 export function createQuarantine(stagingDirectory: string, keepMs: number): Quarantine {
@@ -24,7 +26,8 @@ export function createQuarantine(stagingDirectory: string, keepMs: number): Quar
       await mkdir(folder, { recursive: true, mode: 0o700 });
       const now = new Date();
       try {
-        const { size } = await stat(path);
+        const { size, mtimeMs } = await stat(path);
+        if (now.getTime() - mtimeMs < FRESH_MS) return null;
         // The time since when it is kept. First, as whoever dies in between finds it where it was.
         await utimes(path, now, now);
         await rename(path, join(folder, imageId));

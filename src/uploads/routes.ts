@@ -6,6 +6,7 @@ import { toHoplaError } from '../http/problem.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import type { CallerState, createAuthentication } from '../identity/bearer.ts';
 import type { createTicketAccess } from '../tickets/access.ts';
+import { OFFSET_STREAM } from './creation.ts';
 import type { TusServer } from './tus-server.ts';
 
 export type UploadDeps = {
@@ -18,7 +19,6 @@ export type UploadDeps = {
 };
 
 const TUS_VERSION = '1.0.0';
-const CONTENT_TYPE = 'application/offset+octet-stream';
 const ADDRESS = /^\/v1\/tickets\/[^/]+\/uploads(\/|$)/;
 
 /** `/v1/tickets/:ticketId/uploads` and `/v1/tickets/:ticketId/uploads/:imageId`: tus 1.0.0, one endpoint per ticket. */
@@ -67,8 +67,8 @@ const checkProtocol: Middleware<CallerState> = async (ctx, next) => {
   }
   // "All PATCH requests MUST use Content-Type: application/offset+octet-stream, otherwise the server SHOULD return a
   // 415 Unsupported Media Type status."
-  if (ctx.method === 'PATCH' && ctx.get('Content-Type') !== CONTENT_TYPE) {
-    throw new HoplaError('unsupported-media-type', `Send the bytes as Content-Type: ${CONTENT_TYPE}.`);
+  if (ctx.method === 'PATCH' && ctx.get('Content-Type') !== OFFSET_STREAM) {
+    throw new HoplaError('unsupported-media-type', `Send the bytes as Content-Type: ${OFFSET_STREAM}.`);
   }
   if (ctx.method === 'PATCH' && !/^\d{1,15}$/.test(ctx.get('Upload-Offset'))) {
     throw new HoplaError('malformed-request', 'Send Upload-Offset, a whole number of bytes.');

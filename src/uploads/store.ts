@@ -11,6 +11,7 @@ import { moveImage } from '../tickets/transition.ts';
 import { type AppendEnd, appendBody } from './append.ts';
 import { assertSize } from './creation.ts';
 import { discardStaged, type FinishDeps, finishUpload, refuse } from './finish.ts';
+import type { Wholes } from './whole.ts';
 
 /** One request on its way through the tus server, which knows an upload by its id alone. */
 export type Exchange = {
@@ -24,8 +25,12 @@ export type Exchange = {
   readonly declares: number;
   /** The upload as the database had it under the lock. */
   image?: Image;
+  /** What a creation has read of its body already. */
+  gathered?: Buffer[];
   /** Where the upload stands, as far as this request knows. */
   offset?: number;
+  /** True when the image is durably received. */
+  finished?: boolean;
   /** What was thrown, before the tus server made a status of it. */
   failure?: unknown;
 };
@@ -33,6 +38,7 @@ export type Exchange = {
 export type StoreDeps = FinishDeps & {
   maxImageBytes: number;
   reportProgress: ReportProgress;
+  wholes: Wholes;
   exchanges: AsyncLocalStorage<Exchange>;
 };
 
@@ -129,10 +135,11 @@ export class StagingStore extends FileStore {
       const end = await appendBody({
         handle,
         source: body,
+        gathered: exchange.gathered ?? [],
         position: offset,
         limit,
         signal,
-        onWritten: async (batch, written) => {
+        onWritten: async (written) => {
           staging.wrote(image.id, written - reached);
           reached = exchange.offset = written;
           await this.#deps.reach('upload.written');
@@ -145,7 +152,7 @@ export class StagingStore extends FileStore {
             total: image.size,
           });
           await intake
-            .observe(image.id, handle, batch, reached, image.size)
+            .observe(image.id, handle, reached, image.size)
             .catch((error) => refuse(this.#deps, image, error));
         },
       });
@@ -182,8 +189,12 @@ export class StagingStore extends FileStore {
 
   async #load(id: string): Promise<Image> {
     const { ticketId } = this.#exchange;
-    const image = isId(id) ? await Image.query(this.#deps.db).findOne({ id, ticket_id: ticketId }) : undefined;
-    if (!image) throw new HoplaError('upload-not-found');
+    await this.#deps.wholes.settle(id);
+    const image = isId(id) ? await Image.query(this.#deps.db).findById(id) : undefined;
+    // A whole image that another process could not commit yet: turned away, it would come a second time.
+    if (!image && isId(id) && (await this.#deps.staging.sizeOf(id)) !== null)
+      throw new HoplaError('upload-uncommitted', undefined, { retryAfterMs: 1000 });
+    if (image?.ticketId !== ticketId) throw new HoplaError('upload-not-found');
     if (image.status !== 'uploading' && !isReceived(image.status))
       throw new HoplaError('upload-gone', `The upload is ${image.status}.`);
     // Its bytes are in another gateway's staging area: taken here, they would be two halves of a photo.

@@ -3,11 +3,12 @@ import type { IncomingMessage } from 'node:http';
 import { Server } from '@tus/server';
 import type { CancellationContext, Upload } from '@tus/utils';
 import { HoplaError } from '../errors.ts';
-import { type Created, type CreationDeps, createUpload, parseCreation } from './creation.ts';
+import { type CreationDeps, createUpload, knownOffset, parseCreation, toPlaceRequest } from './creation.ts';
 import { refuse } from './finish.ts';
 import type { Holders } from './holders.ts';
 import { type Exchange, StagingStore, type StoreDeps } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
+import { gatherWhole } from './whole.ts';
 
 /** How long a request that is asked to let go may still finish what it has: a lone last chunk, not a slow body. */
 const LOCK_DRAIN_MS = 500;
@@ -67,7 +68,8 @@ export function createTusServer(deps: TusServerDeps): TusServer {
     // "If an upload contains additional metadata, responses to HEAD requests MUST include the Upload-Metadata header and
     // its value as specified by the Client during the creation."
     if (method === 'HEAD' && image?.uploadMetadata) response.headers.set('Upload-Metadata', image.uploadMetadata);
-    return { response, finished: response.headers.get('Upload-Offset') === `${image?.size}` };
+    const finished = exchange.finished ?? response.headers.get('Upload-Offset') === `${image?.size}`;
+    return { response, finished };
   };
 }
 
@@ -124,11 +126,15 @@ function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () =>
   handler.send = async (request, context, headers = new Headers()) => {
     const exchange = current();
     const body = request.body as unknown as IncomingMessage;
-    const { kind, image }: Created = await createUpload(
-      deps,
-      exchange,
-      parseCreation(body.headers, deps.maxImageBytes),
-    );
+    const creation = parseCreation(body.headers, deps.maxImageBytes);
+    const place = toPlaceRequest(deps, exchange.ticketId, creation);
+    exchange.gathered = await gatherWhole(body, creation);
+    const landed = await deps.wholes.receive(place, exchange.userId, exchange.gathered);
+    if (landed) {
+      exchange.finished = landed.offset === creation.size;
+      return answerCreated(headers, uploadUrl(exchange, landed.imageId), landed.offset);
+    }
+    const { kind, image } = await createUpload(deps, place, exchange.userId);
     exchange.image = image;
     exchange.imageId = image.id;
     if (kind === 'new') {
@@ -136,15 +142,12 @@ function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () =>
       // Who gets no address can never finish: the place goes back.
       return create(request, context, headers).catch((error) => refuse(deps, image, toUploadError(error, 0)));
     }
-    headers.set('Location', uploadUrl(exchange, image.id));
-    headers.set('Upload-Offset', `${await knownOffset(deps, image)}`);
-    return new Response(null, { status: 201, headers });
+    return answerCreated(headers, uploadUrl(exchange, image.id), await knownOffset(deps.staging, image));
   };
 }
 
-/** Where an upload found by its slot stands; below its length until it is committed. */
-async function knownOffset({ staging }: TusServerDeps, { id, status, size }: Created['image']): Promise<number> {
-  if (status !== 'uploading') return size ?? 0;
-  const staged = (await staging.sizeOf(id)) ?? 0;
-  return size === null ? staged : Math.min(staged, size - 1);
+function answerCreated(headers: Headers, location: string, offset: number): Response {
+  headers.set('Location', location);
+  headers.set('Upload-Offset', `${offset}`);
+  return new Response(null, { status: 201, headers });
 }

@@ -2,7 +2,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import type { Database } from '../../src/database/connection.ts';
 import type { Image } from '../../src/database/models.ts';
 import type { ImageStatus } from '../../src/database/states.ts';
-import { claimPlace } from '../../src/tickets/claim.ts';
+import { claimPlaces } from '../../src/tickets/claim.ts';
 import { type ImageChanges, moveImage } from '../../src/tickets/transition.ts';
 
 export type ImageTraits = { filename?: string; staging?: string; size?: number; sha256?: string; md5?: string };
@@ -15,12 +15,11 @@ export async function makeImage(
   { filename = 'photo.jpg', staging = 'elsewhere', size = 10, sha256, md5 }: ImageTraits = {},
 ): Promise<Image> {
   const imageId = randomUUIDv7();
-  const place = await claimPlace(db, {
-    ...{ ticketId, imageId, size, filename, staging },
-    ...{ slot: null, uploadMetadata: null, expectedSha256: null, holder: null },
-  });
-  if (place.kind !== 'claimed') throw new Error('the slot was taken');
-  if (status === 'uploading') return place.change.image;
+  const request = { ticketId, imageId, size, filename, staging };
+  const rest = { slot: null, uploadMetadata: null, expectedSha256: null, holder: null, facts: null };
+  const [image] = await claimPlaces(db, [{ ...request, ...rest }]);
+  if (!image) throw new Error('there was no place');
+  if (status === 'uploading') return image;
   const received = { size, sha256: sha256 ?? 'a'.repeat(64), md5: md5 ?? 'b'.repeat(32), received_at: new Date() };
   const facts: ImageChanges = status === 'cancelled' ? {} : received;
   if (status === 'stored') {

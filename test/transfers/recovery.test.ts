@@ -32,6 +32,11 @@ describe('recovery', () => {
   };
   const directory = () => join(gateway.config.DATA_DIR, 'cloudinary');
   const stage = (name: string, bytes: Buffer) => writeFile(join(gateway.config.STAGING_DIR, name), bytes);
+  const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
+  const stageOld = async (name: string, bytes: Buffer, hours = 1) => {
+    await stage(name, bytes);
+    await utimes(join(gateway.config.STAGING_DIR, name), hoursAgo(hours), hoursAgo(hours));
+  };
   const unstage = (name: string) => rm(join(gateway.config.STAGING_DIR, name));
   const begin = async (bytes: Buffer, more = {}) => beginUpload(api, await api.openTicket(1, more), bytes);
   const endedNow = (ticketId: string) =>
@@ -77,7 +82,10 @@ describe('recovery', () => {
     await unstage(lost.imageId);
     await stage(short.imageId, bytes.subarray(0, 1000));
     const unknown = randomUUIDv7();
-    await stage(unknown, bytes);
+    await stageOld(unknown, bytes);
+    // Some request in another process may be about to put this one into the database.
+    const fresh = randomUUIDv7();
+    await stage(fresh, bytes);
     await stage('notes.txt', Buffer.from('of whoever looks after this machine'));
     return {
       bytes,
@@ -91,11 +99,13 @@ describe('recovery', () => {
       cancelled,
       late,
       unknown,
+      fresh,
     };
   };
 
   const expectTidy = async (mess: Awaited<ReturnType<typeof leaveMess>>) => {
-    const { bytes, storedBefore, uncommitted, halfway, jobless, waiting, lost, short, cancelled, late, unknown } = mess;
+    const { bytes, storedBefore, uncommitted, halfway, jobless, waiting, lost, short, cancelled, late } = mess;
+    const { unknown, fresh } = mess;
     for (const begun of [storedBefore, uncommitted, jobless, waiting]) {
       const image = await untilImage(api, begun, ['stored']);
       expect(image.attempts).to.equal(0);
@@ -118,7 +128,7 @@ describe('recovery', () => {
     await untilImage(api, cancelled, ['cancelled']);
     expect(await untilImage(api, halfway, ['uploading'])).to.include({ offset: 1000 });
     // The rest of a file may still be wanted by an admin who looks for the cause.
-    const kept = [halfway.imageId, short.imageId, 'notes.txt'].sort();
+    const kept = [halfway.imageId, short.imageId, fresh, 'notes.txt'].sort();
     await until('staging has only what is waited for', async () => {
       const files = await gateway.stagedFiles();
       return JSON.stringify(files.sort()) === JSON.stringify(kept);
@@ -171,14 +181,12 @@ describe('recovery', () => {
   it('removes from quarantine what was there for as long as it is kept, and nothing younger', async () => {
     await gateway.stop();
     const [first, second] = [randomUUIDv7(), randomUUIDv7()];
-    await stage(first, photo());
+    await stageOld(first, photo());
     await gateway.restart({ QUARANTINE_HOURS: '2' });
-    const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
     await utimes(join(quarantine(), first), hoursAgo(2.1), hoursAgo(2.1));
     await gateway.stop();
     // Old as a file, and new to the quarantine.
-    await stage(second, photo());
-    await utimes(join(gateway.config.STAGING_DIR, second), hoursAgo(9), hoursAgo(9));
+    await stageOld(second, photo(), 9);
     await gateway.restart({ QUARANTINE_HOURS: '2' });
     expect(await readdir(quarantine())).to.deep.equal([second]);
     expect(book.lines.filter(({ msg }) => /quarantine/.test(msg)).map(({ imageId }) => imageId)).to.deep.equal([

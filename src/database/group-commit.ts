@@ -1,0 +1,46 @@
+import { isDatabaseOutage } from './outage.ts';
+
+/** A batch holds its locks for milliseconds only; more than this at once gain nothing. */
+const MOST_ITEMS = 100;
+
+type Waiting<Item, Outcome> = { item: Item; settled: PromiseWithResolvers<Outcome> };
+
+/**
+ * Group commit: what is asked for while one batch is being committed goes together into the next one, so that many pay
+ * for one transaction and one wait for the disk. A lone item waits for nobody.
+ *
+ * @param run commits a batch in one transaction, all or nothing, and says for each item, in order, what became of it
+ * @returns runs one item; rejects with what its batch threw. A batch that fails for any reason but an outage is run again
+ *   item by item, so that nobody pays for another's mistake.
+ */
+export function createGroupCommit<Item, Outcome>(
+  run: (items: Item[]) => Promise<Outcome[]>,
+): (item: Item) => Promise<Outcome> {
+  let waiting: Waiting<Item, Outcome>[] = [];
+  let busy = false;
+
+  const commit = async (batch: Waiting<Item, Outcome>[]): Promise<void> => {
+    try {
+      const outcomes = await run(batch.map(({ item }) => item));
+      for (const [index, { settled }] of batch.entries()) settled.resolve(outcomes[index] as Outcome);
+    } catch (error) {
+      if (batch.length > 1 && !isDatabaseOutage(error)) for (const one of batch) await commit([one]);
+      else for (const { settled } of batch) settled.reject(error);
+    }
+  };
+  const work = async () => {
+    busy = true;
+    while (waiting.length > 0) {
+      const batch = waiting.slice(0, MOST_ITEMS);
+      waiting = waiting.slice(MOST_ITEMS);
+      await commit(batch);
+    }
+    busy = false;
+  };
+  return (item) => {
+    const settled = Promise.withResolvers<Outcome>();
+    waiting.push({ item, settled });
+    if (!busy) void work();
+    return settled.promise;
+  };
+}

@@ -1,0 +1,63 @@
+import type { Knex } from 'knex';
+import type { Database } from '../database/connection.ts';
+import { createGroupCommit } from '../database/group-commit.ts';
+import type { Image } from '../database/models.ts';
+import { claimPlaces, type PlaceRequest, type TakePlace } from './claim.ts';
+import { type ReceivedImage, receiveImages } from './receive.ts';
+
+/** Puts the transfers of images into the queue, inside the given transaction. */
+export type EnqueueTransfers = (trx: Knex.Transaction, imageIds: string[]) => Promise<void>;
+
+/** What may be asked for at any moment, by any number of uploads at once: each is durable when it resolves. */
+export type Arrivals = {
+  takePlace: TakePlace;
+  /**
+   * Counts an image as received and queues its transfer, in one transaction: from here on its last byte may be
+   * acknowledged. The staged file must be fsynced before. False when the image is no longer `uploading`.
+   */
+  receive(image: ReceivedImage): Promise<boolean>;
+};
+
+type Arrival = { place: PlaceRequest } | { received: ReceivedImage };
+
+/** @param countReceived told of each image once its receipt is committed, with its size in bytes */
+export function createArrivals(
+  db: Database,
+  enqueue: EnqueueTransfers,
+  countReceived: (bytes: number) => void,
+): Arrivals {
+  const commit = createGroupCommit(async (arrivals: Arrival[]): Promise<(Image | boolean)[]> => {
+    const places = arrivals.flatMap((arrival) => ('place' in arrival ? [arrival.place] : []));
+    const images = arrivals.flatMap((arrival) => ('received' in arrival ? [arrival.received] : []));
+    const done = await db.transaction(async (trx) => {
+      // Each of the two statements locks its tickets in order; both in one transaction need one order together.
+      if (places.length > 0 && images.length > 0)
+        await lockTickets(
+          trx,
+          [...places, ...images].map(({ ticketId }) => ticketId),
+        );
+      const placed = places.length > 0 ? await claimPlaces(trx, places) : [];
+      const received = images.length > 0 ? await receiveImages(trx, images) : [];
+      const owed = [...placed.filter(({ status }) => status === 'received').map(({ id }) => id), ...received];
+      if (owed.length > 0) await enqueue(trx, owed);
+      return new Map<string, Image | true>([
+        ...placed.map((image) => [image.id, image] as const),
+        ...received.map((id) => [id, true] as const),
+      ]);
+    });
+    return arrivals.map((arrival) => {
+      const outcome = done.get('place' in arrival ? arrival.place.imageId : arrival.received.imageId) ?? false;
+      const facts = 'place' in arrival ? arrival.place.facts : arrival.received.facts;
+      if (outcome && facts) countReceived(facts.size);
+      return outcome;
+    });
+  });
+  return {
+    takePlace: async (place) => ((await commit({ place })) || null) as Image | null,
+    receive: async (received) => Boolean(await commit({ received })),
+  };
+}
+
+async function lockTickets(trx: Knex.Transaction, ids: string[]): Promise<void> {
+  await trx('tickets').select('id').whereIn('id', ids).orderBy('id').forNoKeyUpdate();
+}
