@@ -100,6 +100,6 @@ export async function moveImage(
 export type ChangeRow = { image: Record<string, unknown>; ticket: Record<string, unknown> };
 
 /** Makes the models of a change that Postgres answered or announced as JSON. */
-export function toChange(row: ChangeRow): Change {
+function toChange(row: ChangeRow): Change {
   return { image: Image.fromJsonRow(row.image), ticket: Ticket.fromJsonRow(row.ticket) };
 }
