@@ -249,10 +249,10 @@ function followStaging(hub: Hub, staging: Staging, maxImageBytes: number): () =>
     onChange({ image, ticket }) {
       if (!image || image.staging !== staging.id) return;
       if (!isStaged(image.status)) staging.release(image.id);
+      else if (image.status !== 'uploading') staging.track(image.id, image.size ?? maxImageBytes, 0, ticket.userId);
+      else if (image.size !== null) staging.resize(image.id, image.size, ticket.userId);
       // An admin on another machine, who cannot reach the file, deletes the ticket and with it the row that names the file.
       if (image.status === 'cancelled') staging.remove(image.id).catch(() => {});
-      else if (image.status === 'uploading' && image.size !== null) staging.resize(image.id, image.size, ticket.userId);
-      else if (image.status !== 'uploading') staging.track(image.id, image.size ?? maxImageBytes, 0, ticket.userId);
     },
     onProgress({ imageId, leg, bytes }) {
       if (leg === 'upload') staging.reached(imageId, bytes);

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
+import { isId } from '../tickets/access.ts';
 import type { Intake } from './intake.ts';
 import type { LocalLocker } from './lock.ts';
 import type { Peers } from './peers.ts';
@@ -47,7 +48,8 @@ export function createHolders({ db, staging, intake, peers, locker, timeoutMs, l
 
   /** Makes this process the holder. Call it under the local lock. */
   const hold = async (imageId: string, signal: AbortSignal) => {
-    while (!held.has(imageId)) {
+    // The database would not take it for an id.
+    while (isId(imageId) && !held.has(imageId)) {
       if (signal.aborted) throw new HoplaError('upload-locked', undefined, { retryAfterMs: 1000 });
       const image = await db<{ id: string; staging: string; status: string; holder: string | null }>('images')
         .where({ id: imageId, staging: staging.id, status: 'uploading' })
