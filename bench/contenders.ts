@@ -1,10 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { RequestOf, Target } from './load.ts';
-import { firstMatch, startService, stopProgram } from './service.ts';
+import { startProgram } from './program.ts';
+import { startService } from './service.ts';
 
 /** One way to take images in, running in a process of its own. */
 export type Contender = {
@@ -21,28 +17,28 @@ const TUS = { 'Tus-Resumable': '1.0.0' };
 const OCTETS = { 'Content-Type': 'application/offset+octet-stream' };
 
 export async function startPlain(fsync: boolean): Promise<Contender> {
-  const { child, url, directory } = await startProgram('contenders/plain.ts', fsync ? ['--fsync'] : []);
+  const { url, pid, close } = await startProgram('contenders/plain.ts', fsync ? ['--fsync'] : []);
   return {
     name: fsync ? 'plain + fsync' : 'plain pipeline',
-    pid: child.pid ?? 0,
+    pid,
     async target(_images, body) {
       return { ...addressOf(url), requests: [() => request('POST', '/', { 'Content-Length': body.length }, body)] };
     },
     settle: async () => {},
-    close: () => end(child, directory),
+    close,
   };
 }
 
 export async function startStock(): Promise<Contender> {
-  const { child, url, directory } = await startProgram('contenders/stock.ts', []);
+  const { url, pid, close } = await startProgram('contenders/stock.ts');
   return {
     name: 'stock @tus/server',
-    pid: child.pid ?? 0,
+    pid,
     async target(_images, body, chunkBytes) {
       return { ...addressOf(url), requests: tusRequests(() => '/files', body, chunkBytes, {}) };
     },
     settle: async () => {},
-    close: () => end(child, directory),
+    close,
   };
 }
 
@@ -114,33 +110,4 @@ function request(method: string, path: string, headers: Record<string, string | 
 function addressOf(url: string): { host: string; port: number } {
   const { hostname, port } = new URL(url);
   return { host: hostname, port: Number(port) };
-}
-
-async function startProgram(
-  file: string,
-  options: string[],
-): Promise<{ child: ChildProcess; url: string; directory: string }> {
-  const directory = await mkdtemp(join(tmpdir(), 'hopla-bench-'));
-  const program = fileURLToPath(new URL(file, import.meta.url));
-  const child = spawn(process.execPath, [program, directory, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
-  return { child, url: await firstMatch(child, /listening (\S+)/), directory };
-}
-
-async function end(child: ChildProcess, directory: string): Promise<void> {
-  await stopProgram(child, 'SIGKILL');
-  await rm(directory, { recursive: true, force: true });
-}
-
-/** CPU seconds that a process has used, and the most memory it ever had resident, in bytes (proc(5)). */
-export async function usageOf(pid: number): Promise<{ cpuSeconds: number; peakBytes: number }> {
-  const [stat, status] = await Promise.all([
-    readFile(`/proc/${pid}/stat`, 'utf8'),
-    readFile(`/proc/${pid}/status`, 'utf8'),
-  ]);
-  // Behind the command in brackets: field 14 is utime, 15 stime, in ticks of 1/100 s.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return {
-    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100,
-    peakBytes: Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024,
-  };
 }

@@ -1,6 +1,7 @@
 import { jpeg } from '../test/support/images.ts';
-import { type Contender, startHopla, startPlain, startStock, usageOf } from './contenders.ts';
+import { type Contender, startHopla, startPlain, startStock } from './contenders.ts';
 import { load } from './load.ts';
+import { usageOf } from './usage.ts';
 
 /** What one contender did with one kind of load, over all rounds. */
 export type Row = {

@@ -3,8 +3,9 @@ import { parseArgs } from 'node:util';
 import { growth } from './growth-report.ts';
 import { intake } from './intake-report.ts';
 import type { Part } from './part.ts';
+import { sse } from './sse.ts';
 
-const parts: Record<string, Part> = { intake, growth };
+const parts: Record<string, Part> = { intake, growth, sse };
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },

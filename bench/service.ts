@@ -1,18 +1,25 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { connectDatabase, type Database } from '../src/database/connection.ts';
 import { issueToken } from '../src/identity/tokens.ts';
 import { createUser } from '../src/identity/users.ts';
 import { startSandboxCloudinary } from '../src/sandbox/cloudinary/server.ts';
 import { startSandboxPostgres } from '../src/sandbox/postgres.ts';
+import { firstMatch, stopProgram } from './program.ts';
 
 /** hopla in a process of its own, as it is run in production, with a durable Postgres and a local Cloudinary beside it. */
-export type Service = { url: string; pid: number; token: string; db: Database; close(): Promise<void> };
+export type Service = {
+  url: string;
+  pid: number;
+  /** A user, and a token of that user. */
+  userId: string;
+  token: string;
+  db: Database;
+  close(): Promise<void>;
+};
 
 export async function startService(settings: Record<string, string> = {}): Promise<Service> {
   await using starting = new AsyncDisposableStack();
@@ -41,23 +48,8 @@ export async function startService(settings: Record<string, string> = {}): Promi
   child.stdout?.resume();
   const db = connectDatabase(postgres.databaseUrl);
   starting.defer(() => db.destroy());
-  const { token } = await issueToken(db, { userId: (await createUser(db, { username: 'bench' })).id });
+  const { id: userId } = await createUser(db, { username: 'bench' });
+  const { token } = await issueToken(db, { userId });
   const started = starting.move();
-  return { url, pid: child.pid ?? 0, token, db, close: () => started.disposeAsync() };
-}
-
-/** What the first line that matches says; rejects when the program ends before. */
-export async function firstMatch(child: ChildProcess, pattern: RegExp): Promise<string> {
-  if (!child.stdout) throw new Error('the program has no output to read');
-  for await (const line of createInterface({ input: child.stdout })) {
-    const found = pattern.exec(line)?.[1];
-    if (found) return found;
-  }
-  throw new Error('the program ended before it listened');
-}
-
-export async function stopProgram(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill(signal);
-  await once(child, 'exit');
+  return { url, pid: child.pid ?? 0, userId, token, db, close: () => started.disposeAsync() };
 }

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Database } from '../database/connection.ts';
-import { type Caller, findCaller, touchToken } from './tokens.ts';
+import { type Caller, findCaller, touchTokens } from './tokens.ts';
 
 /** Who holds which token, remembered for a moment, so that the many requests of one upload ask the database once. */
 export type Callers = {
@@ -14,18 +14,20 @@ export type Callers = {
 const BELIEVED_MS = 2_000;
 /** 10,000 entries of about 0.5 KiB: 5 MiB at most. */
 const ENTRIES = 10_000;
+/** Uses are noted together, so that a thousand tokens that come at once are one statement, in milliseconds. */
+const NOTED_MS = 1_000;
 /** Longer than a look-up that began before the token was revoked can take, and its answer be believed. */
 const FORGOTTEN_MS = 60_000;
 
 export function createCallers(db: Database): Callers {
   const known = new LRUCache<string, Caller>({ max: ENTRIES, ttl: BELIEVED_MS });
   const forgotten = new LRUCache<string, true>({ max: ENTRIES, ttl: FORGOTTEN_MS });
+  const noteUse = createUseNotes(db);
   const look = async (token: string): Promise<Caller | null> => {
     const caller = await findCaller(db, token);
     if (!caller) return null;
     known.set(token, caller);
-    // Worth no waiting and no failure of the request: the next use notes it again.
-    touchToken(db, caller.tokenId).catch(() => {});
+    noteUse(caller.tokenId);
     return caller;
   };
   return {
@@ -34,5 +36,20 @@ export function createCallers(db: Database): Callers {
       return caller && !forgotten.has(caller.tokenId) ? caller : null;
     },
     forget: (tokenId) => void forgotten.set(tokenId, true),
+  };
+}
+
+/** Remembers which tokens were used, and writes that down a little later. */
+function createUseNotes(db: Database): (tokenId: string) => void {
+  let used = new Set<string>();
+  const write = () => {
+    const ids = [...used];
+    used = new Set();
+    // Worth no waiting and no failure of a request: the next use notes it again.
+    touchTokens(db, ids).catch(() => {});
+  };
+  return (tokenId) => {
+    if (used.size === 0) setTimeout(write, NOTED_MS).unref();
+    used.add(tokenId);
   };
 }

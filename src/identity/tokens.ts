@@ -62,7 +62,10 @@ export async function findCaller(db: Database, token: string): Promise<Caller | 
 
 /** Those of the given tokens that are still valid. */
 export async function stillValid(db: Database, tokenIds: string[]): Promise<Set<string>> {
-  const rows = await validTokens(db).select('tokens.id').whereIn('tokens.id', tokenIds);
+  // One parameter, however many there are: a statement has at most 65,535.
+  const rows = await validTokens(db)
+    .select('tokens.id')
+    .whereRaw('tokens.id = ANY (?)', [tokenIds] as never);
   return new Set(rows.map(({ id }) => id));
 }
 
@@ -74,12 +77,12 @@ function validTokens(db: Database) {
     .where((query) => query.whereNull('tokens.expires_at').orWhere('tokens.expires_at', '>', new Date()));
 }
 
-/** Notes that a token was used, at most once a minute. */
-export async function touchToken(db: Database, tokenId: string): Promise<void> {
+/** Notes that tokens were used, each at most once a minute. */
+export async function touchTokens(db: Database, tokenIds: string[]): Promise<void> {
   const minuteAgo = new Date(Date.now() - 60_000);
   await Token.query(db)
     .patch({ lastUsedAt: new Date() })
-    .where({ id: tokenId })
+    .whereRaw('id = ANY (?)', [tokenIds] as never)
     .where((query) => query.whereNull('last_used_at').orWhere('last_used_at', '<', minuteAgo));
 }
 

@@ -1,16 +1,8 @@
 import type { ServerResponse } from 'node:http';
+import { endTaken, type Piece, type TakenSocket, takeSocket, toPiece, writePiece } from '../http/taken-socket.ts';
 
 /** One server-sent event; `id` is the version of the ticket. */
 export type StreamEvent = { event: string; data: unknown; id?: number };
-
-/** An open stream to one listener. */
-export type EventStream = {
-  send(...events: StreamEvent[]): void;
-  /** Sends what may be left out: nothing, when the listener does not keep up. */
-  sendIfKeepingUp(event: StreamEvent): void;
-  comment(): void;
-  end(): void;
-};
 
 /** https://html.spec.whatwg.org/multipage/server-sent-events.html; the last header keeps nginx from gathering events. */
 export const eventStreamHeaders = {
@@ -27,34 +19,63 @@ const CUT_OFF_BYTES = 4 * SLOW_BYTES;
 /** How long a listener may take to read the rest of a stream that has ended. */
 const LEAVE_MS = 30_000;
 
-/** Begins the stream on a response whose headers are sent. */
-export function openEventStream(response: ServerResponse): EventStream {
-  let largest = 0;
-  const write = (text: string) => {
-    if (response.writableEnded || response.destroyed) return;
-    if (response.writableLength > CUT_OFF_BYTES + largest) {
-      response.destroy();
-      return;
-    }
-    largest = Math.max(largest, Buffer.byteLength(text));
-    response.write(text);
-  };
-  // Silence is what a stream is mostly made of; the heartbeat finds out who is gone.
-  response.socket?.setTimeout(0);
-  write(`retry: ${RETRY_MS}\n\n`);
-  return {
-    send: (...events) => write(events.map(format).join('')),
-    sendIfKeepingUp(event) {
-      if (response.writableLength < SLOW_BYTES) write(format(event));
-    },
-    comment: () => write(':\n\n'),
-    end() {
-      response.socket?.setTimeout(LEAVE_MS);
-      response.end();
-    },
-  };
+/** Events as they are sent, written down once for all listeners. */
+export function toPieceOf(...events: StreamEvent[]): Piece {
+  return toPiece(events.map(format).join(''));
 }
 
 function format({ event, data, id }: StreamEvent): string {
   return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+}
+
+const BEGINNING = toPiece(`retry: ${RETRY_MS}\n\n`);
+const HEARTBEAT = toPiece(':\n\n');
+
+/** An open stream to one listener. There are thousands: it keeps the connection and a number. */
+export class EventStream {
+  readonly #socket: TakenSocket;
+  #largest = 0;
+
+  private constructor(socket: TakenSocket) {
+    this.#socket = socket;
+  }
+
+  /** Begins the answer; null when the listener left. `onClose` runs when it leaves later. */
+  static open(response: ServerResponse, onClose: (stream: EventStream) => void): EventStream | null {
+    response.writeHead(200, eventStreamHeaders);
+    response.socket?.cork();
+    const socket = takeSocket(response);
+    if (!socket) return null;
+    const stream = new EventStream(socket);
+    socket.once('close', () => onClose(stream));
+    stream.send(BEGINNING);
+    // With the snapshot, which is sent right after, in one packet.
+    process.nextTick(() => socket.uncork());
+    return stream;
+  }
+
+  send(piece: Piece): void {
+    const socket = this.#socket;
+    if (socket.writableEnded || socket.destroyed) return;
+    if (socket.writableLength > CUT_OFF_BYTES + this.#largest) {
+      socket.destroy();
+      return;
+    }
+    this.#largest = Math.max(this.#largest, piece.plain.length);
+    writePiece(socket, piece);
+  }
+
+  /** Sends what may be left out: nothing, when the listener does not keep up. */
+  sendIfKeepingUp(piece: Piece): void {
+    if (this.#socket.writableLength < SLOW_BYTES) this.send(piece);
+  }
+
+  /** Silence is what a stream is mostly made of; this finds out who is gone. */
+  beat(): void {
+    this.send(HEARTBEAT);
+  }
+
+  end(): void {
+    endTaken(this.#socket, LEAVE_MS);
+  }
 }

@@ -4,12 +4,11 @@ import type { Database } from '../database/connection.ts';
 import type { Context } from '../http/app.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
 import { stillValid } from '../identity/tokens.ts';
-import { findTicketOf } from '../tickets/access.ts';
-import { readTicket } from '../tickets/show.ts';
+import { findTicketOf, mayName, owned } from '../tickets/access.ts';
 import type { OffsetOf } from '../tickets/view.ts';
-import { type EventStream, eventStreamHeaders, openEventStream } from './event-stream.ts';
-import type { Hub, Listener, Topic } from './hub.ts';
-import { showChanges, showTicket } from './ticket-stream.ts';
+import { type Channel, createChannels } from './channels.ts';
+import { EventStream, eventStreamHeaders } from './event-stream.ts';
+import type { Hub } from './hub.ts';
 
 export type ProgressDeps = {
   db: Database;
@@ -21,57 +20,71 @@ export type ProgressDeps = {
   heartbeatMs?: number;
 };
 
+/** What is known of an open stream: the token that opened it, its channel, and when it is its turn to beat. */
+type Listening = { tokenId: string; channel: Channel; turn: number };
+
 const HEARTBEAT_MS = 15_000;
+const BEATS = 15;
 /** How soon a stream ends whose token is no longer valid, in milliseconds. */
 const TOKENS_MS = 5_000;
 
 /** `GET /v1/tickets/:ticketId/events` and `GET /v1/events`; `close` ends every stream. */
 export function progressRoutes(deps: ProgressDeps): { router: Router<CallerState>; close: () => void } {
   const { db, hub, authenticate, baseUrlOf, offsetOf, log, heartbeatMs = HEARTBEAT_MS } = deps;
-  /** Every open stream, and the token that opened it. */
-  const open = new Map<EventStream, string>();
-  const beating = setInterval(() => {
-    for (const stream of open.keys()) stream.comment();
-  }, heartbeatMs);
+  const onError = (error: unknown) => log.warn({ err: error }, 'event streams ended: their ticket could not be read');
+  const channels = createChannels({ db, hub, offsetOf, onError });
+  const open = new Map<EventStream, Listening>();
+  let turn = 0;
+  const beating = beat(open, heartbeatMs);
   const checking = setInterval(() => {
     endInvalid(db, open).catch((error) => log.debug({ err: error }, 'tokens of event streams could not be checked'));
   }, TOKENS_MS);
 
-  /** Answers with a stream, and forgets it when the listener leaves. */
-  const begin = (ctx: Context<CallerState>, topic: Topic, show: (stream: EventStream) => Listener) => {
-    ctx.respond = false;
-    // Who left while the ticket was looked up will not leave once more.
-    if (ctx.res.destroyed || ctx.req.socket.destroyed) return;
-    ctx.res.writeHead(200, eventStreamHeaders);
-    const stream = openEventStream(ctx.res);
-    const unsubscribe = hub.subscribe(topic, show(stream));
-    open.set(stream, ctx.state.caller.tokenId);
-    ctx.res.on('close', () => {
-      open.delete(stream);
-      unsubscribe();
-    });
+  // One for all, made here: a function made in a handler would keep that request for as long as its stream lasts.
+  const onClose = (stream: EventStream) => {
+    const channel = open.get(stream)?.channel;
+    open.delete(stream);
+    if (channel) channels.release(channel, stream);
   };
-
-  const onErrorOf = (ctx: Context<CallerState>) => (error: unknown) =>
-    ctx.state.log.warn({ err: error }, 'event stream ended: its ticket could not be read');
+  /** Answers with a stream; null when the listener left meanwhile. */
+  const begin = (ctx: Context<CallerState>, channel: Channel) => {
+    ctx.respond = false;
+    const stream = EventStream.open(ctx.res, onClose);
+    turn = (turn + 1) % BEATS;
+    if (stream) open.set(stream, { tokenId: ctx.state.caller.tokenId, channel, turn });
+    return stream;
+  };
 
   const router = new Router<CallerState>({ prefix: '/v1' });
 
   router.get('/tickets/:ticketId/events', authenticate, async (ctx) => {
     const ticketId = ctx.params.ticketId ?? '';
     const { caller } = ctx.state;
-    await findTicketOf(db, caller, ticketId);
-    if (answersHead(ctx)) return;
-    const showing = { baseUrl: baseUrlOf(ctx), offsetOf };
-    const known = versionOf(ctx.get('Last-Event-ID'));
-    const read = () => readTicket(db, caller, ticketId);
-    begin(ctx, { ticketId }, (stream) => showTicket({ stream, read, known, onError: onErrorOf(ctx), ...showing }));
+    if (ctx.method === 'HEAD' || !mayName(caller, ticketId)) {
+      await findTicketOf(db, caller, ticketId);
+      return answerHead(ctx);
+    }
+    const channel = channels.ofTicket(ticketId);
+    try {
+      await channel.join({
+        baseUrl: baseUrlOf(ctx),
+        known: versionOf(ctx.get('Last-Event-ID')),
+        open: (ticket) => {
+          owned(caller, ticket);
+          return begin(ctx, channel);
+        },
+      });
+    } finally {
+      channels.release(channel);
+    }
   });
 
   router.get('/events', authenticate, requireUserToken, async (ctx) => {
-    if (answersHead(ctx)) return;
-    const showing = { baseUrl: baseUrlOf(ctx), offsetOf };
-    begin(ctx, { userId: ctx.state.caller.user.id }, (stream) => showChanges(stream, showing, onErrorOf(ctx)));
+    if (ctx.method === 'HEAD') return answerHead(ctx);
+    const channel = channels.ofUser(ctx.state.caller.user.id);
+    const stream = begin(ctx, channel);
+    if (stream) channel.join(stream, baseUrlOf(ctx));
+    else channels.release(channel);
   });
 
   return {
@@ -84,19 +97,26 @@ export function progressRoutes(deps: ProgressDeps): { router: Router<CallerState
   };
 }
 
-/** Ends the streams whose token was revoked or ran out, or whose user was disabled. */
-async function endInvalid(db: Database, open: Map<EventStream, string>): Promise<void> {
-  const checked = [...open];
-  if (checked.length === 0) return;
-  const valid = await stillValid(db, [...new Set(open.values())]);
-  for (const [stream, tokenId] of checked) if (!valid.has(tokenId)) stream.end();
+/** One timer for all. It takes them by turns, so that ten thousand hearts do not beat at the same moment. */
+function beat(open: Map<EventStream, Listening>, everyMs: number): NodeJS.Timeout {
+  let now = 0;
+  return setInterval(() => {
+    now = (now + 1) % BEATS;
+    for (const [stream, { turn }] of open) if (turn === now) stream.beat();
+  }, everyMs / BEATS);
 }
 
-function answersHead(ctx: Context<CallerState>): boolean {
-  if (ctx.method !== 'HEAD') return false;
+/** Ends the streams whose token was revoked or ran out, or whose user was disabled. */
+async function endInvalid(db: Database, open: Map<EventStream, Listening>): Promise<void> {
+  const checked = [...open];
+  if (checked.length === 0) return;
+  const valid = await stillValid(db, [...new Set(checked.map(([, { tokenId }]) => tokenId))]);
+  for (const [stream, { tokenId }] of checked) if (!valid.has(tokenId)) stream.end();
+}
+
+function answerHead(ctx: Context<CallerState>): void {
   ctx.status = 200;
   ctx.set(eventStreamHeaders);
-  return true;
 }
 
 function versionOf(lastEventId: string): number | null {

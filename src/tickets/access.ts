@@ -11,12 +11,20 @@ export function isId(text: string): boolean {
   return UUID.test(text);
 }
 
-/** The ticket, if this caller may use it. Otherwise, and when there is none, the same 404 `ticket-not-found`. */
-export async function findTicketOf(db: Database, caller: Caller, ticketId: string): Promise<Ticket> {
-  const reachable = isId(ticketId) && (caller.kind === 'user' || caller.ticketId === ticketId);
-  const ticket = reachable ? await Ticket.query(db).findOne({ id: ticketId, user_id: caller.user.id }) : undefined;
-  if (!ticket) throw new HoplaError('ticket-not-found');
+/** False when no ticket of that name can be this caller's, whatever the database says. */
+export function mayName(caller: Caller, ticketId: string): boolean {
+  return isId(ticketId) && (caller.kind === 'user' || caller.ticketId === ticketId);
+}
+
+/** The ticket, if it is this caller's. Otherwise, and when there is none, the same 404 `ticket-not-found`. */
+export function owned(caller: Caller, ticket: Ticket | null | undefined): Ticket {
+  if (ticket?.userId !== caller.user.id) throw new HoplaError('ticket-not-found');
   return ticket;
+}
+
+/** The ticket, if this caller may use it; throws like `owned`. */
+export async function findTicketOf(db: Database, caller: Caller, ticketId: string): Promise<Ticket> {
+  return owned(caller, mayName(caller, ticketId) ? await Ticket.query(db).findById(ticketId) : undefined);
 }
 
 /** How long an answer is believed, in milliseconds: the many requests of one upload ask once. */

@@ -1,8 +1,8 @@
 import type { Database } from '../database/connection.ts';
-import { Image, type Ticket } from '../database/models.ts';
+import { Image, Ticket } from '../database/models.ts';
 import { liveStatuses } from '../database/states.ts';
 import type { Caller } from '../identity/tokens.ts';
-import { findTicketOf } from './access.ts';
+import { mayName, owned } from './access.ts';
 
 /** Ended uploads (rejected, cancelled, expired) that a detail shows: a ticket has at most 1000 live ones, but any number of these. */
 const MAX_ENDED = 100;
@@ -20,14 +20,29 @@ export async function imagesOf(db: Database, ticketId: string): Promise<Image[]>
   return [...live, ...ended].sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-/** A ticket and its images as they were at one moment. Throws 404 `ticket-not-found` like `findTicketOf`. */
-export function readTicket(
+/** A ticket and its images as they were at one moment: one statement sees one moment. Null when there is no such ticket. */
+export async function readTicketById(
   db: Database,
-  caller: Caller,
   ticketId: string,
-): Promise<{ ticket: Ticket; images: Image[] }> {
-  return db.transaction(
-    async (trx) => ({ ticket: await findTicketOf(trx, caller, ticketId), images: await imagesOf(trx, ticketId) }),
-    { isolationLevel: 'repeatable read', readOnly: true },
-  );
+): Promise<{ ticket: Ticket; images: Image[] } | null> {
+  const { rows } = (await db.raw(
+    `SELECT to_jsonb(tickets) AS ticket, (
+       SELECT coalesce(jsonb_agg(to_jsonb(shown) ORDER BY shown.id), '[]') FROM (
+         SELECT * FROM images WHERE ticket_id = tickets.id AND status = ANY (?)
+         UNION ALL
+         (SELECT * FROM images WHERE ticket_id = tickets.id AND status <> ALL (?) ORDER BY id DESC LIMIT ?)
+       ) AS shown
+     ) AS images FROM tickets WHERE id = ?`,
+    [liveStatuses, liveStatuses, MAX_ENDED, ticketId] as never,
+  )) as { rows: { ticket: Record<string, unknown>; images: Record<string, unknown>[] }[] };
+  const [row] = rows;
+  return row
+    ? { ticket: Ticket.fromJsonRow(row.ticket), images: row.images.map((image) => Image.fromJsonRow(image)) }
+    : null;
+}
+
+/** The same for somebody who asks for it. Throws 404 `ticket-not-found` like `findTicketOf`. */
+export async function readTicket(db: Database, caller: Caller, ticketId: string) {
+  const state = mayName(caller, ticketId) ? await readTicketById(db, ticketId) : null;
+  return { images: state?.images ?? [], ticket: owned(caller, state?.ticket) };
 }

@@ -154,6 +154,27 @@ describe('event streams', () => {
     reader.leave();
   });
 
+  it('take no other request on their connection, and leave nothing of it in the stream', async () => {
+    const ticket = await api.openTicket(1);
+    const head = `Host: x\r\nAuthorization: Bearer ${ticket.uploadToken}\r\n\r\n`;
+    for (const more of [`GET /healthz HTTP/1.1\r\n${head}`, 'no request at all\r\n\r\n']) {
+      const socket = open(gateway.url);
+      let text = '';
+      socket.on('data', (piece) => {
+        text += piece;
+      });
+      socket.write(`GET ${new URL(ticket.eventsUrl).pathname} HTTP/1.1\r\n${head}`);
+      await until('a snapshot', () => text.includes('event: snapshot'));
+      expect(text)
+        .to.match(/^HTTP\/1\.1 200 OK\r\n/)
+        .and.include('\r\nTransfer-Encoding: chunked\r\n');
+      const before = text;
+      socket.write(more);
+      await until('the connection ends', () => socket.destroyed);
+      expect(text).to.equal(before);
+    }
+  });
+
   describe('of a gateway whose insides are seen', () => {
     let hub: Hub;
     let url: string;
