@@ -6,7 +6,7 @@ type Parameter = {
   name: string;
   description: string;
   required: boolean;
-  schema: { const?: string; example?: string };
+  schema: { const?: string; examples?: unknown[] };
 };
 type Operation = {
   operationId: string;
@@ -123,7 +123,12 @@ function item({ path, method, operation, parameters }: Call, step: Step | null):
     .split('/');
   const query = parameters
     .filter((parameter) => parameter.in === 'query')
-    .map(({ name, description, schema }) => ({ key: name, value: schema.example ?? '', description, disabled: true }));
+    .map(({ name, description, schema }) => ({
+      key: name,
+      value: schema.examples?.[0] ?? '',
+      description,
+      disabled: true,
+    }));
   const header = parameters
     .filter((parameter) => parameter.in === 'header')
     .map(({ name, description, required, schema }) => {

@@ -34,7 +34,12 @@ export const ImageView = z
       })
       .nullable(),
     attempts: Count.describe('tries of the transfer that counted'),
-    error: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
+    error: z
+      .strictObject({ code: z.string(), message: z.string() })
+      .nullable()
+      .describe(
+        'why it was rejected or failed, or is tried again: a code of a refused upload, or `storage-refused`, `storage-misconfigured`, `storage-unavailable`, `storage-mismatch`, `staged-file-lost`',
+      ),
     createdAt: Time,
     receivedAt: Time.nullable(),
     storedAt: Time.nullable(),

@@ -8,6 +8,7 @@ import { type Gateway, type GatewayConfig, startGateway } from '../../src/gatewa
 import { issueToken } from '../../src/identity/tokens.ts';
 import { createUser } from '../../src/identity/users.ts';
 import { type SandboxCloudinary, startSandboxCloudinary } from '../../src/sandbox/cloudinary/server.ts';
+import { holdToContract } from './contract.ts';
 import { createTestDatabase } from './database.ts';
 import { prepareTemplate } from './template.ts';
 
@@ -56,6 +57,7 @@ export async function startTestGateway(settings: Settings = {}, log: Logger = si
   let gateway: Gateway = await startGateway(config, log);
   const { url } = gateway;
   starting.defer(() => gateway.close());
+  starting.use(holdToContract(url));
 
   let users = 0;
   const started = starting.move();

@@ -1,0 +1,70 @@
+import * as examples from './examples.ts';
+import { ALWAYS, answer, type Json, OUTAGES, parameter, problems, ref, ticketParameter } from './parts.ts';
+
+const EVENTS = `| event | data | id |
+|---|---|---|
+| \`snapshot\` | TicketDetail: the ticket as it is now, always first | version |
+| \`image\` | ImageEvent: one image, after a change; a rejected one says why in its \`error\` | version |
+| \`ticket\` | TicketEvent: the ticket, after a change | version |
+| \`progress\` | Progress: at most four a second per image and leg | none |
+| \`end\` | EndEvent: the ticket is completed, or expired with nothing under way; the stream closes | version |
+
+\`retry: 2000\` comes first, and a comment every 15 s keeps the connection alive. A connection that was lost and comes
+back gets a new \`snapshot\`. The browser’s own EventSource cannot send a token: use sse.js, \`hopla/client\` or fetch.`;
+
+const follow = [
+  { event: 'image', data: examples.imageEvent, id: 7 },
+  { event: 'ticket', data: examples.ticketEvent, id: 7 },
+  { event: 'progress', data: examples.progress },
+];
+
+/** OpenAPI 3.1 has no words for a stream of events: its text is an example, and `x-events` has the schema of each. */
+const eventStream = (text: string, events: Json) =>
+  answer('The stream', {
+    content: { 'text/event-stream': { schema: { type: 'string' }, example: text, 'x-events': events } },
+  });
+
+const changes = { image: ref('ImageEvent'), ticket: ref('TicketEvent'), progress: ref('Progress') };
+
+export const progressPaths = {
+  '/v1/tickets/{ticketId}/events': {
+    parameters: [ticketParameter],
+    get: {
+      operationId: 'watchTicket',
+      tags: ['Progress'],
+      summary: 'Watch a ticket live (server-sent events)',
+      description: EVENTS,
+      parameters: [
+        parameter(
+          'header',
+          'Last-Event-ID',
+          'the version seen last: when it is the current one the snapshot is left out',
+          { type: 'string', examples: ['7'] },
+        ),
+      ],
+      responses: {
+        200: eventStream(
+          examples.eventText([
+            { event: 'snapshot', data: examples.ticketDetail, id: 6 },
+            ...follow,
+            { event: 'end', data: examples.endEvent, id: 12 },
+          ]),
+          { snapshot: ref('TicketDetail'), ...changes, end: ref('EndEvent') },
+        ),
+        ...problems('unauthorized', 'ticket-not-found', ...ALWAYS, ...OUTAGES),
+      },
+    },
+  },
+  '/v1/events': {
+    get: {
+      operationId: 'watchTickets',
+      tags: ['Progress'],
+      summary: 'Watch all own tickets on one connection',
+      description: 'As for one ticket, without `snapshot` and `end`; every event names its `ticketId`.',
+      responses: {
+        200: eventStream(examples.eventText(follow), changes),
+        ...problems('unauthorized', 'forbidden', ...ALWAYS, ...OUTAGES),
+      },
+    },
+  },
+};
