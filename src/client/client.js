@@ -2,37 +2,46 @@
 import { followEvents } from './events.js';
 import { backoffMs, pause } from './pause.js';
 import { mayPass, ProblemError, readProblem, unreachable } from './problem.js';
-import { uploadPhotos } from './upload.js';
 
-export { ProblemError } from './problem.js';
+export { ProblemError, readProblem } from './problem.js';
 
 /** Tries of opening a ticket; the idempotency key makes them one. */
 const TRIES = 5;
 
+/**
+ * One call of the API at this address.
+ *
+ * @param {string | URL} url
+ * @param {string} method
+ * @param {string} path
+ * @param {{ body?: unknown, headers?: Record<string, string>, signal?: AbortSignal | undefined, bearer?: string }} [options]
+ */
+async function callAt(url, method, path, { body, headers = {}, signal, bearer } = {}) {
+  const response = await fetch(new URL(path, url), {
+    method,
+    headers: {
+      ...(bearer === undefined ? {} : { Authorization: `Bearer ${bearer}` }),
+      ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(signal ? { signal } : {}),
+  }).catch((error) => {
+    signal?.throwIfAborted();
+    throw unreachable(error);
+  });
+  if (response.ok) return response.status === 204 ? null : response.json();
+  throw readProblem(await response.text(), response.status, response.headers.get('Retry-After'));
+}
+
+/** @type {typeof import('./declarations.d.ts').login} */
+export const login = ({ url, username, password, signal }) =>
+  callAt(url, 'POST', '/v1/auth/login', { body: { username, password }, signal });
+
 /** @type {typeof import('./declarations.d.ts').createClient} */
 export const createClient = ({ url, token }) => {
-  /**
-   * @param {string} method
-   * @param {string} path
-   * @param {{ body?: unknown, headers?: Record<string, string>, signal?: AbortSignal | undefined, bearer?: string }} [options]
-   */
-  const call = async (method, path, { body, headers = {}, signal, bearer = token } = {}) => {
-    const response = await fetch(new URL(path, url), {
-      method,
-      headers: {
-        Authorization: `Bearer ${bearer}`,
-        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      ...(signal ? { signal } : {}),
-    }).catch((error) => {
-      signal?.throwIfAborted();
-      throw unreachable(error);
-    });
-    if (response.ok) return response.json();
-    throw readProblem(await response.text(), response.status, response.headers.get('Retry-After'));
-  };
+  /** @param {string} method @param {string} path @param {Parameters<typeof callAt>[3]} [options] */
+  const call = (method, path, options) => callAt(url, method, path, { bearer: token, ...options });
   /** @param {import('./declarations.d.ts').TicketAccess} ticket */
   const bearerOf = (ticket) => ticket.uploadToken ?? token;
 
@@ -53,7 +62,7 @@ export const createClient = ({ url, token }) => {
     ticket: (id, { signal } = {}) => call('GET', `/v1/tickets/${encodeURIComponent(id)}`, { signal }),
     tickets(query = {}, { signal } = {}) {
       const entries = Object.entries(query).flatMap(([name, value]) =>
-        value === undefined ? [] : [[name, `${value}`]],
+        value === undefined || `${value}` === '' ? [] : [[name, `${value}`]],
       );
       return call('GET', `/v1/tickets?${new URLSearchParams(entries)}`, { signal });
     },
@@ -62,7 +71,12 @@ export const createClient = ({ url, token }) => {
       const bearer = bearerOf(ticket);
       /** @type {TicketDetail} */
       const { images } = await call('GET', `/v1/tickets/${ticket.id}`, { signal, bearer });
+      // Here, so that who only opens and watches tickets loads no tus-js-client.
+      const { uploadPhotos } = await import('./upload.js');
       return uploadPhotos({ ...ticket, uploadToken: bearer }, photos, images, options);
+    },
+    async logout({ signal } = {}) {
+      await call('POST', '/v1/auth/logout', { signal });
     },
     follow: (ticket, { signal } = {}) => followEvents({ url: ticket.eventsUrl, token: bearerOf(ticket), signal }),
     async delivered(ticket, { onEvent, signal } = {}) {

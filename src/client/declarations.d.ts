@@ -91,6 +91,14 @@ export type TicketQuery = {
   cursor?: string;
 };
 
+/** Who signed in, and until when the token works. */
+export type Session = {
+  token: string;
+  tokenType: 'Bearer';
+  expiresAt: string;
+  user: { id: string; username: string };
+};
+
 /** What of a ticket its holder needs. The upload token is used where there is one, else the token of the client. */
 export type TicketAccess = Pick<Ticket, 'id' | 'uploadUrl' | 'eventsUrl'> & { uploadToken?: string };
 
@@ -131,6 +139,8 @@ export type Client = {
     options?: { idempotencyKey?: string; signal?: AbortSignal | undefined },
   ): Promise<OpenedTicket>;
   ticket(id: string, options?: { signal?: AbortSignal | undefined }): Promise<TicketDetail>;
+  /** Revokes the token of this client, if it is a user token. */
+  logout(options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Own tickets, newest first, one page. */
   tickets(query?: TicketQuery, options?: { signal?: AbortSignal | undefined }): Promise<TicketPage>;
   /**
@@ -152,6 +162,20 @@ export type Client = {
 
 /** Where a gateway is, and a user token; or the upload token of the one ticket that is worked with. */
 export type ClientOptions = { url: string | URL; token: string };
+
+/** A user token for a name and a password. */
+export declare function login(credentials: {
+  url: string | URL;
+  username: string;
+  password: string;
+  signal?: AbortSignal | undefined;
+}): Promise<Session>;
+
+/**
+ * Reads an answer that is not a success, for those who call the API by other means: a problem document, or what something
+ * in between said. `retryAfter` is the header.
+ */
+export declare function readProblem(text: string, status: number, retryAfter?: string | null): ProblemError;
 
 export declare function createClient(options: ClientOptions): Client;
 

@@ -19,7 +19,7 @@ export class ProblemError extends Error {
  *
  * @param {string} text
  * @param {number} status
- * @param {string | null | undefined} retryAfter the header: whole seconds; a date is not used by hopla
+ * @param {string | null | undefined} [retryAfter] the header: whole seconds; a date is not used by hopla
  */
 export function readProblem(text, status, retryAfter) {
   const seconds = Number(retryAfter || Number.NaN);
@@ -30,13 +30,21 @@ export function readProblem(text, status, retryAfter) {
     return new ProblemError(detail ?? title ?? `The server answered ${status}.`, { code, status, problem, ...wait });
   } catch {
     // A SyntaxError: not from hopla but from something in between. HEAD has no body at all.
-    return new ProblemError(`The server answered ${status}.`, { code: 'unknown', status, ...wait });
+    return new ProblemError(`The server answered ${status}. Try again in a little while.`, {
+      code: 'unknown',
+      status,
+      ...wait,
+    });
   }
 }
 
 /** @param {unknown} cause */
 export function unreachable(cause) {
-  return new ProblemError('The server cannot be reached.', { code: 'unreachable', status: 0, cause });
+  return new ProblemError('The server cannot be reached. Check the connection and try again.', {
+    code: 'unreachable',
+    status: 0,
+    cause,
+  });
 }
 
 /**

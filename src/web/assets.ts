@@ -18,6 +18,7 @@ const packageFiles = {
   'uppy.css': { imported: null, file: 'uppy/dist/uppy.min.css' },
   'sse.js': { imported: 'sse.js', file: 'sse.js/lib/sse.js' },
   'lean-qr.js': { imported: 'lean-qr', file: 'lean-qr' },
+  'tus.min.js': { imported: 'tus-js-client/script', file: 'tus-js-client/dist/tus.min.js' },
 } as const;
 
 const types: Record<string, string> = {
@@ -25,7 +26,10 @@ const types: Record<string, string> = {
   css: 'text/css; charset=utf-8',
   svg: 'image/svg+xml',
 };
-const PAGE_FOLDER = new URL('page/', import.meta.url);
+/** Modules of ours that others import by a bare name. */
+const ownModules = { 'hopla/client': 'client.js', 'tus-js-client': 'tus.js' };
+/** The page, and the client that applications have, too. */
+const FOLDERS = [new URL('page/', import.meta.url), new URL('../client/', import.meta.url)];
 
 /**
  * Reads every file that the pages are made of, once; about 0.8 MB.
@@ -34,10 +38,9 @@ const PAGE_FOLDER = new URL('page/', import.meta.url);
  * change of any gives all of them a new address, and no browser mixes two versions.
  */
 export async function loadAssets(): Promise<Assets> {
-  const own = (await readdir(PAGE_FOLDER)).filter((name) => /\.(js|css|svg)$/.test(name)).sort();
-  const ownBytes = await Promise.all(own.map((name) => readFile(new URL(name, PAGE_FOLDER))));
-  const ownHash = hashOf(...own.map((name) => Buffer.from(name)), ...ownBytes);
-  const assets = own.map((name, index) => createAsset(name, ownBytes[index] ?? Buffer.alloc(0), ownHash));
+  const own = (await Promise.all(FOLDERS.map(readOwn))).flat();
+  const ownHash = hashOf(...own.flatMap(({ name, bytes }) => [Buffer.from(name), bytes]));
+  const assets = own.map(({ name, bytes }) => createAsset(name, bytes, ownHash));
   for (const [name, { file }] of Object.entries(packageFiles)) {
     const bytes = await readFile(fileURLToPath(import.meta.resolve(file)));
     assets.push(createAsset(name, bytes, hashOf(bytes)));
@@ -45,12 +48,18 @@ export async function loadAssets(): Promise<Assets> {
   return new Map(assets);
 }
 
+async function readOwn(folder: URL): Promise<{ name: string; bytes: Buffer }[]> {
+  const names = (await readdir(folder)).filter((name) => /\.(js|css|svg)$/.test(name)).sort();
+  return Promise.all(names.map(async (name) => ({ name, bytes: await readFile(new URL(name, folder)) })));
+}
+
 /** The import map that tells the browser where the packages' modules are. */
 export function importMapOf(assets: Assets): string {
   const imports = Object.entries(packageFiles).flatMap(([name, { imported }]) =>
     imported === null ? [] : [[imported, pathOf(assets, name)]],
   );
-  return JSON.stringify({ imports: Object.fromEntries(imports) });
+  const own = Object.entries(ownModules).map(([imported, name]) => [imported, pathOf(assets, name)]);
+  return JSON.stringify({ imports: Object.fromEntries([...imports, ...own]) });
 }
 
 /** The address of a file by its name. */

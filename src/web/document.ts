@@ -54,6 +54,7 @@ export function textPage(assets: Assets, title: string, body: string): HtmlDocum
 <main class="text">
 ${body}
 </main>
+<footer class="foot"><a href="/problems">All error codes</a> <a href="/docs">API for developers</a></footer>
 </body>
 </html>
 `;

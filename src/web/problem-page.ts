@@ -10,6 +10,14 @@ export function problemTitle(code: ErrorCode): string {
   return errorKinds[code].title;
 }
 
+/** Every code with its meaning, as HTML. */
+export function problemList(): string {
+  const items = Object.entries(errorKinds).map(
+    ([code, { title }]) => `<li><a href="/problems/${code}"><code>${code}</code></a> ${escapeHtml(title)}</li>`,
+  );
+  return `<h1>Error codes</h1>\n<ul class="codes">\n${items.join('\n')}\n</ul>`;
+}
+
 /** What a person reads about an error code, as HTML. */
 export function problemBody(code: ErrorCode): string {
   const { title, status } = errorKinds[code];

@@ -4,7 +4,7 @@ import type { State } from '../http/app.ts';
 import { parseCloudinaryUrl } from '../storage/cloudinary-account.ts';
 import { loadAssets } from './assets.ts';
 import { type HtmlDocument, textPage, uploadPage } from './document.ts';
-import { isErrorCode, problemBody, problemTitle } from './problem-page.ts';
+import { isErrorCode, problemBody, problemList, problemTitle } from './problem-page.ts';
 
 export type WebSettings = {
   /** Where images are stored, as `cloudinary://…`: the page may show images from there and from nowhere else. */
@@ -19,7 +19,10 @@ export type WebSettings = {
 const FOREVER = 'public, max-age=31536000, immutable';
 const ASK_AGAIN = 'no-cache';
 
-/** `GET /`, the upload page; `GET /assets/<hash>/<name>`, its files; `GET /problems/<code>`, what an error means. */
+/**
+ * `GET /`, the upload page; `GET /assets/<hash>/<name>`, its files; `GET /problems` and
+ * `GET /problems/<code>`, what an error means.
+ */
 export async function webRoutes(settings: WebSettings): Promise<Router<State>> {
   const assets = await loadAssets();
   const page = await uploadPage(assets, {
@@ -48,6 +51,8 @@ export async function webRoutes(settings: WebSettings): Promise<Router<State>> {
     if (ctx.fresh) ctx.status = 304;
     else ctx.body = await asset.encoded(encoding);
   });
+
+  router.get('/problems', (ctx) => sendDocument(ctx, textPage(assets, 'Error codes', problemList())));
 
   router.get('/problems/:code', (ctx) => {
     const code = ctx.params.code ?? '';

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type * as client from 'hopla/client';
 import type { z } from 'zod';
+import type { Session } from '../../src/http/openapi/parts.ts';
 import type { TicketRequest } from '../../src/tickets/open.ts';
 import type { ImageView, OpenedTicket, TicketDetail, TicketPageView, TicketView } from '../../src/tickets/schemas.ts';
 
@@ -15,6 +16,7 @@ type Agreements = {
   opened: Same<Flat<client.OpenedTicket>, Flat<z.infer<typeof OpenedTicket>>>;
   detail: Same<Flat<client.TicketDetail>, Flat<z.infer<typeof TicketDetail>>>;
   page: Same<Flat<client.TicketPage>, Flat<z.infer<typeof TicketPageView>>>;
+  session: Same<Flat<client.Session>, Flat<z.infer<typeof Session>>>;
   request: client.TicketRequest extends z.input<typeof TicketRequest> ? true : false;
   requestKeys: Same<keyof client.TicketRequest, keyof z.input<typeof TicketRequest>>;
 };
@@ -28,6 +30,7 @@ describe('the types of hopla/client', () => {
       opened: true,
       detail: true,
       page: true,
+      session: true,
       request: true,
       requestKeys: true,
     };

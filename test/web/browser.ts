@@ -12,6 +12,9 @@ const ARGUMENTS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  // A camera for those who ask for one, and nobody to be asked for leave.
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
 ];
 
 /** A real Chromium: `CHROMIUM_PATH`, or the one inside the npm package. */

@@ -1,3 +1,5 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import type { TestGateway } from '../support/gateway.ts';
 import { openPage, type Watched } from './browser.ts';
@@ -53,6 +55,27 @@ export async function throttle(page: Page, bytesPerSecond: number | null): Promi
     downloadThroughput: -1,
     uploadThroughput: bytesPerSecond ?? -1,
   });
+}
+
+const mimeTypes: Record<string, string> = {
+  '.jpg': 'image/jpeg',
+  '.heic': 'image/heic',
+  '.avif': 'image/avif',
+  '.tiff': 'image/tiff',
+};
+
+/** Photos out of cameras, when TEST_PHOTOS names a folder of them; else as many as are asked for, painted. */
+export async function somePhotos(page: Page, count: number): Promise<Photo[]> {
+  const folder = process.env.TEST_PHOTOS;
+  if (!folder) return Promise.all(Array.from({ length: count }, (_, index) => paintPhoto(page, index + 1)));
+  const names = (await readdir(folder)).filter((name) => mimeTypes[extname(name)]);
+  return Promise.all(
+    names.map(async (name) => ({
+      name,
+      mimeType: mimeTypes[extname(name)] ?? '',
+      buffer: await readFile(join(folder, name)),
+    })),
+  );
 }
 
 /** A photo as a camera makes it, painted and encoded by the browser: a landscape that differs by `seed`. */

@@ -30,7 +30,7 @@ const Problem = z
       'RFC 9457. Decide by `code`; `detail` says what to change. Beside the codes that each call names: `not-found`, an unknown address; `method-not-allowed`, a known one that does not take the method.',
   });
 
-const Session = z
+export const Session = z
   .strictObject({
     token: z.string(),
     tokenType: z.literal('Bearer'),

@@ -1,16 +1,15 @@
+/** @import { TicketQuery } from 'hopla/client' */
 /** @import { Ticket } from './wire.d.ts' */
 import { byId } from './dom.js';
 
-/** @typedef {{ statuses: string[], from: string, to: string }} Filters days are YYYY-MM-DD in the time zone of the browser */
+/** @typedef {{ statuses: Ticket['status'][], from: string, to: string }} Filters days are YYYY-MM-DD in the time zone of the browser */
 
 const PAGE = 20;
 
 /** The filters in the page's address. @returns {Filters} */
 export function readFilters() {
   const query = new URLSearchParams(location.search);
-  const statuses = (query.get('status') ?? '')
-    .split(',')
-    .filter((status) => inputs().some(({ value }) => value === status));
+  const statuses = (query.get('status') ?? '').split(',').filter(isStatus);
   return { statuses, from: day(query.get('from')), to: day(query.get('to')) };
 }
 
@@ -21,18 +20,25 @@ export function wireFilters(onChange) {
   form.addEventListener('submit', (event) => event.preventDefault());
   form.addEventListener('change', () => {
     const data = new FormData(form);
-    writeFilters({ statuses: data.getAll('status').map(String), from: `${data.get('from')}`, to: `${data.get('to')}` });
+    writeFilters({
+      statuses: data.getAll('status').map(String).filter(isStatus),
+      from: `${data.get('from')}`,
+      to: `${data.get('to')}`,
+    });
     onChange();
   });
   form.addEventListener('reset', () => {
     writeFilters({ statuses: [], from: '', to: '' });
     onChange();
+    // What is gone cannot keep the focus.
+    inputs()[0]?.focus();
   });
 }
 
 /** @param {Filters} filters */
 export function showFilters({ statuses, from, to }) {
-  for (const input of inputs()) input.checked = statuses.includes(input.value);
+  for (const input of inputs()) input.checked = statuses.some((status) => status === input.value);
+  offerAll({ statuses, from, to });
   const form = byId('filters', HTMLFormElement);
   for (const [name, value] of Object.entries({ from, to })) {
     const field = form.elements.namedItem(name);
@@ -48,6 +54,12 @@ function writeFilters({ statuses, from, to }) {
     else url.searchParams.delete(name);
   }
   history.replaceState(null, '', url);
+  offerAll({ statuses, from, to });
+}
+
+/** Shows the way back to all tickets, where not all are shown. @param {Filters} filters */
+function offerAll({ statuses, from, to }) {
+  byId('all-tickets').hidden = statuses.length === 0 && from === '' && to === '';
 }
 
 /**
@@ -55,15 +67,17 @@ function writeFilters({ statuses, from, to }) {
  *
  * @param {Filters} filters
  * @param {string | null} cursor
+ * @returns {TicketQuery}
  */
 export function toQuery(filters, cursor) {
   const { since, until } = span(filters);
-  const query = new URLSearchParams({ limit: `${PAGE}` });
-  if (filters.statuses.length > 0) query.set('status', filters.statuses.join(','));
-  if (since) query.set('createdFrom', since);
-  if (until) query.set('createdTo', until);
-  if (cursor) query.set('cursor', cursor);
-  return query;
+  return {
+    limit: PAGE,
+    status: filters.statuses,
+    ...(since ? { createdFrom: since } : {}),
+    ...(until ? { createdTo: until } : {}),
+    ...(cursor ? { cursor } : {}),
+  };
 }
 
 /** @param {Ticket} ticket @param {Filters} filters */
@@ -83,6 +97,11 @@ function span({ from, to }) {
     since: from ? new Date(`${from}T00:00:00`).toISOString() : null,
     until: to ? new Date(`${to}T23:59:59.999`).toISOString() : null,
   };
+}
+
+/** @param {string} text @returns {text is Ticket['status']} */
+function isStatus(text) {
+  return inputs().some(({ value }) => value === text);
 }
 
 /** @param {string | null} text */

@@ -59,7 +59,10 @@ export function createPhotoRow(onReplace) {
       current = image;
       const stage = stageOf(image, progress);
       root.dataset.stage = stage.name;
-      if (first) setText(name, image.filename ?? 'Photo');
+      if (first) {
+        setText(name, image.filename ?? 'Photo');
+        frame.dataset.kind = kindOf(image.filename);
+      }
       setText(size, image.size === null ? '' : formatBytes(image.size));
       setText(text, stage.text);
       upload.style.width = `${stage.upload}%`;
@@ -78,4 +81,9 @@ export function createPhotoRow(onReplace) {
       }
     },
   };
+}
+
+/** What stands where there is no picture: `HEIC`, for browsers that cannot show one. @param {string | null} filename */
+function kindOf(filename) {
+  return /\.(\w{2,4})$/.exec(filename ?? '')?.[1]?.toUpperCase() ?? '';
 }

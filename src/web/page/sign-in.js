@@ -1,4 +1,4 @@
-import { callApi } from './api.js';
+import { login } from 'hopla/client';
 import { byId } from './dom.js';
 import { keepSession } from './session.js';
 
@@ -16,10 +16,12 @@ export function askToSignIn() {
     error.hidden = true;
     const data = new FormData(form);
     try {
-      const login = await callApi('POST', '/v1/auth/login', {
-        body: { username: data.get('username'), password: data.get('password') },
+      const session = await login({
+        url: location.origin,
+        username: `${data.get('username')}`,
+        password: `${data.get('password')}`,
       });
-      keepSession(login, data.has('remember'));
+      keepSession(session, data.has('remember'));
       location.reload();
     } catch (refusal) {
       error.textContent = `${/** @type {Error} */ (refusal).message}`;

@@ -33,9 +33,12 @@ export function createTicketCard(card, model, actions) {
   const delivered = el('span', { class: 'delivered' });
   const received = el('span', { class: 'received' });
   const bar = el('div', { class: 'bar total', 'aria-hidden': 'true' }, delivered, received);
-  const facts = el('p', { class: 'facts muted' });
   const elapsed = el('span', { class: 'elapsed' });
-  const places = el('p', { class: 'places' });
+  const delivery = el('span');
+  const facts = el('p', { class: 'facts muted' }, elapsed, delivery);
+  const refusal = el('strong', { class: 'refusal', hidden: true });
+  const room = el('span');
+  const places = el('p', { class: 'places' }, refusal, room);
   const copy = el('button', { type: 'button', class: 'quiet', click: actions.onCopy }, 'Copy link');
   const share = el('button', { type: 'button', class: 'quiet', click: actions.onShare }, 'Another phone…');
   const add = el('button', { type: 'button', class: 'quiet', click: actions.onAdd }, 'Add photos');
@@ -57,6 +60,8 @@ export function createTicketCard(card, model, actions) {
 
   /** @type {Map<string, ReturnType<typeof createPhotoRow>>} */
   const rows = new Map();
+  /** @type {Map<string, 'first' | 'middle' | 'last'>} */
+  const order = new Map();
   let shown = '';
   let said = '';
   let noted = 0;
@@ -90,6 +95,7 @@ export function createTicketCard(card, model, actions) {
     said = '';
     noted = 0;
     rows.clear();
+    order.clear();
     photos.replaceChildren();
     entries.replaceChildren();
   };
@@ -97,26 +103,29 @@ export function createTicketCard(card, model, actions) {
   const tick = () => {
     const ticket = model.current;
     if (!ticket) return;
-    const end = ticket.completedAt ? Date.parse(ticket.completedAt) : Date.now();
-    setText(
-      elapsed,
-      `${ticket.completedAt ? 'Took' : 'Running for'} ${formatDuration(end - Date.parse(ticket.createdAt))}`,
-    );
-    const { bytes, status: state } = ticket;
-    const until =
-      state === 'pending' || state === 'uploading' ? ` · takes photos until ${formatMoment(ticket.expiresAt)}` : '';
-    if (!facts.contains(elapsed)) facts.replaceChildren(elapsed, el('span'));
-    setText(
-      /** @type {Element} */ (facts.lastElementChild),
-      ` · ${formatBytes(bytes.stored)} of ${formatBytes(bytes.total)}${until}`,
-    );
+    const { bytes, status: state, createdAt, expiresAt } = ticket;
+    const ended = ticket.completedAt ?? (state === 'expired' ? expiresAt : null);
+    const words = ticket.completedAt ? 'Took' : ended ? 'Was open for' : 'Running for';
+    const ms = (ended ? Date.parse(ended) : Date.now()) - Date.parse(createdAt);
+    setText(elapsed, `${words} ${formatDuration(ms)}`);
+    setText(delivery, ` · ${formatBytes(bytes.stored)} of ${formatBytes(bytes.total)} delivered`);
+  };
+
+  /** One whose place another photo took needs nobody's attention any more. */
+  const refusals = () => {
+    const refused = model.images.filter((image) => image.status === 'rejected').length;
+    return model.current ? Math.min(refused, freePlaces(model.current)) : 0;
   };
 
   const renderPlaces = () => {
-    const free = model.current ? freePlaces(model.current) : 0;
+    const ticket = model.current;
+    const free = ticket ? freePlaces(ticket) : 0;
+    const refused = refusals();
     places.hidden = free === 0;
     add.hidden = free === 0;
-    setText(places, `${plural(free, 'place')} free in this ticket.`);
+    refusal.hidden = refused === 0;
+    setText(refusal, `${plural(refused, 'photo')} not accepted: see below. `);
+    if (ticket) setText(room, `${plural(free, 'place')} free until ${formatMoment(ticket.expiresAt)}.`);
   };
 
   const renderPhotos = () => {
@@ -132,6 +141,10 @@ export function createTicketCard(card, model, actions) {
         rows.set(image.id, row);
         photos.append(row.root);
       }
+      // What somebody has to look at comes first, and last what needs nobody any more.
+      const place = image.status !== 'rejected' ? 'middle' : refusals() > 0 ? 'first' : 'last';
+      if (place !== (order.get(image.id) ?? 'middle')) photos[place === 'first' ? 'prepend' : 'append'](row.root);
+      order.set(image.id, place);
       row.update(image, model.progressOf(image.id), actions.previewOf(image), {
         replaceable: model.current !== null && freePlaces(model.current) > 0,
       });
@@ -158,9 +171,7 @@ export function createTicketCard(card, model, actions) {
   const speak = () => {
     const ticket = model.current;
     if (!ticket) return;
-    // One whose place another photo took needs nobody's attention any more.
-    const refused = model.images.filter((image) => image.status === 'rejected').length;
-    const rejected = Math.min(refused, freePlaces(ticket));
+    const rejected = refusals();
     const parts = [
       `${ticket.counts.stored} of ${plural(ticket.counts.expected, 'photo')} delivered`,
       rejected > 0 ? `${rejected} not accepted` : '',

@@ -1,5 +1,6 @@
+/** @import { Client } from 'hopla/client' */
 /** @import { Ticket } from './wire.d.ts' */
-import { ApiError, callApi } from './api.js';
+import { ProblemError } from 'hopla/client';
 import { byId, el, setText } from './dom.js';
 import { matches, readFilters, toQuery, wireFilters } from './filters.js';
 import { formatBytes, formatMoment, plural } from './format.js';
@@ -7,9 +8,9 @@ import { formatBytes, formatMoment, plural } from './format.js';
 /**
  * The user's tickets, newest first, more on scroll, kept up to date by events.
  *
- * @param {{ token: string, onSelect: (ticketId: string) => void, onRefused: () => void }} options
+ * @param {{ client: Client, onSelect: (ticketId: string) => void, onRefused: () => void }} options
  */
-export function createTicketList({ token, onSelect, onRefused }) {
+export function createTicketList({ client, onSelect, onRefused }) {
   const list = byId('ticket-rows');
   const state = byId('ticket-rows-state');
   const more = byId('more-tickets');
@@ -66,13 +67,13 @@ export function createTicketList({ token, onSelect, onRefused }) {
     busy = true;
     list.setAttribute('aria-busy', 'true');
     try {
-      const page = await callApi('GET', `/v1/tickets?${toQuery(filters, from)}`, { token, signal: mine.signal });
+      const page = await client.tickets(toQuery(filters, from), { signal: mine.signal });
       cursor = from === null && rows.size > page.items.length ? cursor : page.nextCursor;
       for (const ticket of page.items) put(ticket);
       describe();
     } catch (error) {
       if (mine.signal.aborted) return;
-      if (error instanceof ApiError && error.status === 401) onRefused();
+      if (error instanceof ProblemError && error.status === 401) onRefused();
       else setText(state, /** @type {Error} */ (error).message);
     } finally {
       if (loading === mine) {

@@ -1,6 +1,6 @@
 /** @import { Image, Progress } from './wire.d.ts' */
+import { readProblem } from 'hopla/client';
 import { Dashboard, GoldenRetriever, Tus, Uppy, Webcam } from 'uppy';
-import { readProblem } from './api.js';
 import { formatBytes, percentOf } from './format.js';
 import { forgetOpening, openingKey, randomText } from './session.js';
 import { thumbnailOf } from './stage.js';
@@ -58,7 +58,10 @@ export function createUploader({ id, keeps, target, maxImageBytes, accept, openT
     locale: texts,
   });
   // Browsers have no camera for pages that come over plain HTTP.
-  if (navigator.mediaDevices) uppy.use(Webcam, { modes: ['picture'] });
+  if (navigator.mediaDevices) {
+    // Else it takes the first of the types that may be chosen, HEIC, for what it has made.
+    uppy.use(Webcam, { modes: ['picture'], preferredImageMimeType: 'image/jpeg' });
+  }
   uppy.use(Tus, {
     limit: SIMULTANEOUS,
     retryDelays: RETRY_DELAYS_MS,
@@ -75,6 +78,8 @@ export function createUploader({ id, keeps, target, maxImageBytes, accept, openT
       indexedDB: /** @type {any} */ ({ maxFileSize: maxImageBytes, maxTotalSize: 2048 * MEBIBYTE }),
     });
 
+  /** Files that no repeat would make acceptable. @type {Set<string>} */
+  const refused = new Set();
   /** The newest state of each image of ours, by slot. @type {Map<string, Image>} */
   const images = new Map();
   /** @type {Map<string, () => void>} */
@@ -120,9 +125,10 @@ export function createUploader({ id, keeps, target, maxImageBytes, accept, openT
     const image = file?.meta.slot ? images.get(file.meta.slot) : undefined;
     if (file?.progress.uploadComplete && image && !file.progress.complete) {
       if (image.status === 'stored') {
-        if (image.url) uppy.setFileState(fileId, { preview: thumbnailOf(image.url), error: null });
+        if (image.url) showStored(fileId, thumbnailOf(image.url));
         uppy.emit('postprocess-complete', uppy.getFile(fileId));
       } else if ((image.status === 'rejected' || image.status === 'failed') && !file.error) {
+        if (image.status === 'rejected') refused.add(fileId);
         uppy.emit('upload-error', file, new Error(image.error?.message ?? 'This photo was not accepted.'));
       }
     }
@@ -132,15 +138,50 @@ export function createUploader({ id, keeps, target, maxImageBytes, accept, openT
     waiting.delete(fileId);
   };
 
+  /** The stored picture in place of the local one, where the browser can show it: no HEIC, for most. @param {string} fileId @param {string} url */
+  const showStored = (fileId, url) => {
+    const picture = new Image();
+    picture.addEventListener('load', () => {
+      if (uppy.getFile(fileId)) uppy.setFileState(fileId, { preview: url });
+    });
+    picture.src = url;
+  };
+
+  /**
+   * At the first photo that fails Uppy says that some were not sent, in red and with a button that begins them again. Here
+   * it says so when nothing is under way any more, and offers the button only where a repeat can help.
+   */
+  const tellFailures = () => {
+    const failed = uppy.getFiles().filter((file) => file.error);
+    const again = failed.some((file) => !refused.has(file.id));
+    target.toggleAttribute('data-final', failed.length > 0 && !again);
+    const busy = uppy.getFiles().some((file) => file.progress.uploadStarted && !file.error && !file.progress.complete);
+    if (busy || failed.length === 0) uppy.setState({ error: null });
+    else
+      uppy.setState({
+        error: again ? 'Retry, or choose other photos.' : 'The ticket says why; choose other photos in their place.',
+      });
+  };
+
   uppy.on('error', (error) => {
     // Nothing was sent: not an upload to retry, which would find no failed photo, but one that has not begun.
     if ('mayPressAgain' in error) uppy.setState({ error: null });
   });
-  uppy.on('complete', forgetOpening);
+  uppy.on('complete', () => {
+    forgetOpening();
+    tellFailures();
+  });
   uppy.on('cancel-all', forgetOpening);
   uppy.on('upload-success', (file) => file && review(file.id));
-  uppy.on('upload-error', (file) => file && review(file.id));
-  uppy.on('file-removed', (file) => review(file.id));
+  uppy.on('upload-error', (file, error) => {
+    if (file && isFinal(error)) refused.add(file.id);
+    if (file) review(file.id);
+    tellFailures();
+  });
+  uppy.on('file-removed', (file) => {
+    review(file.id);
+    tellFailures();
+  });
   uppy.on('restored', () => {
     const files = uppy.getFiles();
     onRestored([...new Set(files.flatMap((file) => file.meta.ticketId ?? []))]);
@@ -221,6 +262,11 @@ export function createUploader({ id, keeps, target, maxImageBytes, accept, openT
   function fileIn(slot) {
     return uppy.getFiles().find((file) => file.meta.slot === slot);
   }
+}
+
+/** Whether the server said no, and will again. @param {any} error */
+function isFinal(error) {
+  return [410, 413, 415, 422].includes(error.originalResponse?.getStatus() ?? 0);
 }
 
 /** Puts what people can read in place of the client's technical message. @param {any} error */

@@ -1,6 +1,6 @@
 /** @import { Detail, LiveEvent, Visitor } from './wire.d.ts' */
+import { createClient, ProblemError } from 'hopla/client';
 import { addressedTicket, addressTicket } from './address.js';
-import { ApiError, callApi } from './api.js';
 import { createDesk } from './desk.js';
 import { byId, setText } from './dom.js';
 import { readFilters, showFilters } from './filters.js';
@@ -18,6 +18,7 @@ import { createTicketList } from './ticket-list.js';
  * @param {{ id: string, keeps: boolean }} kept
  */
 export function startUser({ token, username }, kept) {
+  const client = createClient({ url: location.origin, token });
   const tokens = uploadTokens();
   /** A ticket whose state is being fetched: events that are newer than the answer are applied after it. @type {{ ticketId: string, events: LiveEvent[] } | null} */
   let arriving = null;
@@ -37,7 +38,7 @@ export function startUser({ token, username }, kept) {
       leave();
     },
   });
-  const list = createTicketList({ token, onSelect: (ticketId) => select(ticketId, true), onRefused: endSession });
+  const list = createTicketList({ client, onSelect: (ticketId) => select(ticketId, true), onRefused: endSession });
   const stream = follow('/v1/events', token, {
     onOpen() {
       desk.model.note('Live view connected');
@@ -81,8 +82,8 @@ export function startUser({ token, username }, kept) {
       waiting.events.forEach(desk.model.apply);
       if (keepHistory) byId('ticket').scrollIntoView({ block: 'nearest' });
     } catch (error) {
-      if (error instanceof ApiError && error.status === 401) endSession();
-      else if (error instanceof ApiError && error.status === 404) leave();
+      if (error instanceof ProblemError && error.status === 401) endSession();
+      else if (error instanceof ProblemError && error.status === 404) leave();
       else desk.model.note(/** @type {Error} */ (error).message);
     } finally {
       if (arriving === waiting) arriving = null;
@@ -97,15 +98,14 @@ export function startUser({ token, username }, kept) {
 
   /** @param {string} ticketId @returns {Promise<Detail>} */
   async function fetchDetail(ticketId) {
-    const detail = await callApi('GET', `/v1/tickets/${ticketId}`, { token });
+    const detail = await client.ticket(ticketId);
     detail.images.forEach(desk.uploader.note);
     return detail;
   }
 
   /** @param {number} images @param {string} key */
   async function openTicket(images, key) {
-    const headers = { 'Idempotency-Key': key };
-    const { uploadToken, ...ticket } = await callApi('POST', '/v1/tickets', { token, body: { images }, headers });
+    const { uploadToken, ...ticket } = await client.openTicket({ images }, { idempotencyKey: key });
     tokens.keep(ticket.id, uploadToken);
     desk.model.show({ ...ticket, images: [] });
     list.apply(ticket);
@@ -131,7 +131,7 @@ export function startUser({ token, username }, kept) {
     stream.close();
     desk.uploader.cancel();
     // Without an answer the token still ends by itself; here it is forgotten in any case.
-    await callApi('POST', '/v1/auth/logout', { token }).catch(() => {});
+    await client.logout().catch(() => {});
     forgetSession();
     location.assign('/');
   }

@@ -1,17 +1,6 @@
-import type { viewImage, viewTicket } from '../../tickets/view.ts';
+import type { TicketDetail as Detail, Image, Progress, Ticket } from 'hopla/client';
 
-/** What the API sends, as the server's own code makes it. */
-export type Ticket = ReturnType<typeof viewTicket>;
-export type Image = ReturnType<typeof viewImage>;
-export type Detail = Ticket & { images: Image[] };
-
-export type Progress = {
-  ticketId: string;
-  imageId: string;
-  leg: 'upload' | 'transfer';
-  bytes: number;
-  total: number | null;
-};
+export type { Detail, Image, Progress, Ticket };
 
 /** One server-sent event; `version` is the ticket's, and 0 for progress. */
 export type LiveEvent =
