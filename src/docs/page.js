@@ -1,3 +1,8 @@
+// The viewer has a dark look, and leaves it to the page when.
+const dark = window.matchMedia('(prefers-color-scheme: dark)');
+const follow = () => document.documentElement.classList.toggle('dark-mode', dark.matches);
+dark.addEventListener('change', follow);
+follow();
 // A classic script, as that of the viewer is, which runs before it.
 window.SwaggerUIBundle({
   url: '/openapi.json',

@@ -94,7 +94,7 @@ function pageOf(files: Map<string, File>): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light">
+<meta name="color-scheme" content="light dark">
 <title>API · hopla</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="${path('viewer.css')}">

@@ -143,6 +143,14 @@ describe('lists in the admin panel', function () {
     expect(await found('/admin/users?q=KEEP', 'users')).to.include(userId);
     expect(await found('/admin/users?state=admin&q=ad', 'users')).to.deep.equal([admin.id]);
     expect(await found('/admin/tokens?user=keeper', 'tokens')).to.have.length(1);
+    for (const kind of ['images', 'users', 'tokens'] as const) {
+      // Every page names who is signed in.
+      const sorted = async (order: string) =>
+        (await found(`/admin/${kind}?order=${order}`, kind)).filter((id) => id !== admin.id);
+      const oldest = await sorted('oldest');
+      expect(oldest, kind).to.have.length.above(1).and.deep.equal(oldest.toSorted());
+      expect(await sorted('newest'), kind).to.deep.equal(oldest.toReversed());
+    }
     expect(await found(`/admin/tokens?q=${ticket.id}`, 'tokens')).to.have.length(1);
     await admin.send('/admin/users/act', { action: 'disable', sure: 'yes', id: userId, back: '/admin/users' });
     for (const query of [`q=${userId}`, 'actor=ADA&action=user.disable', 'q=keeper'])
@@ -188,8 +196,10 @@ describe('lists in the admin panel', function () {
       { ticketId: userId },
     ])
       await searchImages(db, { limit: 50, ...search });
-    for (const search of [{}, { kind: 'user' as const }, { userId }]) await searchTokens(db, { limit: 50, ...search });
-    for (const search of [{}, { actor: 'ada' }, { action: 'user.create' as const }, { text: userId }])
+    const oldest = { order: 'oldest' as const };
+    for (const search of [{}, oldest, { kind: 'user' as const }, { userId }])
+      await searchTokens(db, { limit: 50, ...search });
+    for (const search of [{}, oldest, { actor: 'ada' }, { action: 'user.create' as const }, { text: userId }])
       await searchChanges(db, { limit: 50, ...search });
     await readOverview(db);
     db.off('query', note);

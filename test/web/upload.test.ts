@@ -8,7 +8,6 @@ import {
   choose,
   PASSWORD,
   type Photo,
-  paintPhoto,
   photoRow,
   pressUpload,
   signIn,
@@ -134,6 +133,9 @@ describe('the upload page', function () {
   it('takes a photo with the camera', async () => {
     const { page, api, complaints } = await visitor();
     await page.getByRole('tab', { name: 'Camera' }).click();
+    await until('the camera shows something', () =>
+      page.evaluate<boolean>("document.querySelector('video')?.videoWidth === 640"),
+    );
     await page.getByRole('button', { name: 'Take a picture' }).click();
     await page.getByRole('button', { name: /submit/i }).click();
     await page.locator('.uppy-Dashboard-Item').waitFor();

@@ -1,7 +1,7 @@
 import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import { auditActions } from '../audit.ts';
-import { changeKeys, type LoggedChange, searchChanges } from '../search/changes.ts';
+import { changeKeys, changeOrders, type LoggedChange, searchChanges } from '../search/changes.ts';
 import { shortId, time, userLink } from './cells.ts';
 import type { PanelState, Show } from './guards.ts';
 import { type Content, html, type Markup, words } from './html.ts';
@@ -35,6 +35,7 @@ const columns: Column<LoggedChange>[] = [
 export function logRoute(router: Router<PanelState>, { db, show }: { db: Database; show: Show }): void {
   router.get('/log', async (ctx) => {
     const found = await searchChanges(db, {
+      order: oneOf(ctx, 'order', changeOrders),
       limit: ROWS,
       after: positionIn(ctx, changeKeys),
       actor: one(ctx, 'actor'),
@@ -49,8 +50,9 @@ export function logRoute(router: Router<PanelState>, { db, show }: { db: Databas
         html`${textFilter(ctx, 'actor', 'Who', 'name, or cli:name')}
 ${choice(ctx, 'action', 'What', auditActions, 'anything')}
 ${textFilter(ctx, 'q', 'Search', 'id of the target, or text')}
-${dayFilters(ctx)}`,
-      )}${list(ctx, { caption: 'Changes by admins, newest first', columns, rows: found.items, next: found.next })}`,
+${dayFilters(ctx)}
+${choice(ctx, 'order', 'Order', changeOrders)}`,
+      )}${list(ctx, { caption: 'Changes by admins', columns, rows: found.items, next: found.next })}`,
     });
   });
 }

@@ -1,7 +1,7 @@
 import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import type { Callers } from '../../identity/callers.ts';
-import { searchTokens, tokenKeys, tokenStates } from '../search/tokens.ts';
+import { searchTokens, tokenKeys, tokenOrders, tokenStates } from '../search/tokens.ts';
 import { endToken, getToken, type OwnedToken, ownedTokens } from '../tokens.ts';
 import { viewToken } from '../view.ts';
 import type { Kind } from './act.ts';
@@ -39,6 +39,7 @@ export function tokenRoutes(router: Router<PanelState>, { db, show }: Deps): voi
       user === null
         ? { items: [], next: null }
         : await searchTokens(db, {
+            order: oneOf(ctx, 'order', tokenOrders),
             limit: ROWS,
             after: positionIn(ctx, tokenKeys),
             kind: kind === 'both' ? undefined : kind,
@@ -48,13 +49,14 @@ export function tokenRoutes(router: Router<PanelState>, { db, show }: Deps): voi
           });
     show(ctx, {
       title: 'Tokens',
-      body: html`<p><a class="button" href="/admin/tokens/new">Issue a token</a></p>
+      body: html`<p class="above"><a class="button" href="/admin/tokens/new">Issue a token</a></p>
 ${filters(
   ctx,
   html`${textFilter(ctx, 'q', 'Search', 'label, id of token or ticket')}
 ${textFilter(ctx, 'user', 'User', 'whole name')}
 ${choice(ctx, 'kind', 'Kind', kinds)}
-${choice(ctx, 'state', 'State', tokenStates, 'any')}`,
+${choice(ctx, 'state', 'State', tokenStates, 'any')}
+${choice(ctx, 'order', 'Order', tokenOrders)}`,
 )}${list(ctx, {
   caption: 'Tokens',
   columns,

@@ -4,7 +4,7 @@ import type { Database } from '../../database/connection.ts';
 import { User } from '../../database/models.ts';
 import { HoplaError } from '../../errors.ts';
 import { isId } from '../../tickets/access.ts';
-import { searchUsers, userKeys, userStates } from '../search/users.ts';
+import { searchUsers, userKeys, userOrders, userStates } from '../search/users.ts';
 import { addUser, changePassword } from '../users.ts';
 import { status, time, timeAndDistance, userLink } from './cells.ts';
 import { field } from './form.ts';
@@ -31,9 +31,11 @@ type Deps = { db: Database; show: Show };
 /** `GET` and `POST /admin/users` */
 export function userListRoutes(router: Router<PanelState>, { db, show }: Deps): void {
   const showList = async (ctx: PanelContext, refused: string | null) => {
+    const order = oneOf(ctx, 'order', userOrders) ?? 'name';
     const found = await searchUsers(db, {
+      order,
       limit: ROWS,
-      after: positionIn(ctx, userKeys),
+      after: positionIn(ctx, userKeys[order]),
       state: oneOf(ctx, 'state', userStates),
       text: one(ctx, 'q'),
     });
@@ -42,7 +44,7 @@ export function userListRoutes(router: Router<PanelState>, { db, show }: Deps): 
       status: refused === null ? 200 : 422,
       body: html`${filters(
         ctx,
-        html`${textFilter(ctx, 'q', 'Search', 'name or id')}${choice(ctx, 'state', 'State', userStates, 'any')}`,
+        html`${textFilter(ctx, 'q', 'Search', 'name or id')}${choice(ctx, 'state', 'State', userStates, 'any')}${choice(ctx, 'order', 'Order', userOrders)}`,
       )}${list(ctx, {
         caption: 'Users',
         columns,

@@ -24,15 +24,17 @@ export type ChangeSearch = {
   to?: Date | undefined;
   /** The id of a target, or part of what was before or after. */
   text?: string | undefined;
+  order?: (typeof changeOrders)[number] | undefined;
   limit: number;
   after?: Position | undefined;
 };
 
+export const changeOrders = ['newest', 'oldest'] as const;
 export const changeKeys = [{ sql: 'id', type: 'bigint' }] as const;
 
-/** One page of the audit log, newest first. */
+/** One page of the audit log. */
 export async function searchChanges(db: Database, search: ChangeSearch): Promise<Found<LoggedChange>> {
-  const { actor, action, from, to, text } = search;
+  const { actor, action, from, to, text, order = 'newest' } = search;
   const where: Condition[] = [];
   const sieve: Condition[] = [];
   if (actor) where.push({ sql: 'lower(actor) = lower(?)', values: [actor] });
@@ -41,7 +43,9 @@ export async function searchChanges(db: Database, search: ChangeSearch): Promise
   else if (text) sieve.push(contains(['before::text', 'after::text'], text));
   if (from) sieve.push({ sql: 'at >= ?', values: [from] });
   if (to) sieve.push({ sql: 'at <= ?', values: [to] });
-  const { ids, next } = await walk(db, { table: 'audit_log', keys: changeKeys, order: 'desc', where, sieve }, search);
+  const direction = order === 'newest' ? 'desc' : 'asc';
+  const way = { table: 'audit_log', keys: changeKeys, order: direction, where, sieve } as const;
+  const { ids, next } = await walk(db, way, search);
   const rows = await db('audit_log')
     .whereIn('id', ids)
     .select({

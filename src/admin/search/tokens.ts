@@ -12,10 +12,12 @@ export type TokenSearch = {
   userId?: string | undefined;
   /** The id of a token or of a ticket, or part of a label. */
   text?: string | undefined;
+  order?: (typeof tokenOrders)[number] | undefined;
   limit: number;
   after?: Position | undefined;
 };
 
+export const tokenOrders = ['newest', 'oldest'] as const;
 export const tokenKeys = [{ sql: 'id', type: 'uuid' }] as const;
 
 const states: Record<(typeof tokenStates)[number], string> = {
@@ -24,9 +26,9 @@ const states: Record<(typeof tokenStates)[number], string> = {
   expired: 'revoked_at IS NULL AND expires_at <= now()',
 };
 
-/** One page of tokens, newest first. */
+/** One page of tokens. */
 export async function searchTokens(db: Database, search: TokenSearch): Promise<Found<OwnedToken>> {
-  const { kind, state, userId, text } = search;
+  const { kind, state, userId, text, order = 'newest' } = search;
   const where: Condition[] = [];
   const sieve: Condition[] = [];
   if (kind) where.push({ sql: 'kind = ?', values: [kind] });
@@ -34,7 +36,8 @@ export async function searchTokens(db: Database, search: TokenSearch): Promise<F
   if (state) sieve.push({ sql: `(${states[state]})`, values: [] });
   if (text && isId(text)) where.push({ sql: '(id = ? OR ticket_id = ?)', values: [text, text] });
   else if (text) sieve.push(contains(['label'], text));
-  const { ids, next } = await walk(db, { table: 'tokens', keys: tokenKeys, order: 'desc', where, sieve }, search);
+  const direction = order === 'newest' ? 'desc' : 'asc';
+  const { ids, next } = await walk(db, { table: 'tokens', keys: tokenKeys, order: direction, where, sieve }, search);
   const rows = await ownedTokens(db).whereIn('tokens.id', ids).castTo<OwnedToken[]>();
   return { items: inOrder(ids, rows), next };
 }

@@ -37,7 +37,7 @@ const opened = {
 
 export const openedTicket = { ...opened, uploadToken: TOKEN };
 
-export const ticket = {
+const ticket = {
   ...opened,
   status: 'uploading',
   counts: { expected: 3, uploading: 1, received: 0, stored: 1, failed: 0 },
