@@ -54,6 +54,9 @@ const passing: [fault: Fault, code: string][] = [
   [{ kind: 'dripped-answer', everyMs: 50 }, 'storage-unavailable'],
 ];
 
+/** Ends only when we are tired of waiting. */
+const isSilent = (fault: Fault) => ['hang', 'delay', 'dripped-answer'].includes(fault.kind);
+
 /** Whether the first try already leaves our bytes in the storage. */
 const storesFirst = (fault: Fault) =>
   ['delay', 'dripped-answer', 'reset-after-storing', 'wrong-etag'].includes(fault.kind) ||
@@ -149,6 +152,37 @@ describe('an image whose transfer goes wrong', () => {
       await untilCompleted(api, ticket.id);
       await expectNothingLeft();
       expect(await storedAssets(cloudinaryDirectory())).to.have.length(passing.length + 16);
+    });
+  });
+
+  describe('again and again, each time in another way', () => {
+    before(() => start(50));
+    after(() => gateway.close());
+
+    it('is stored once all the same', async () => {
+      const quick = passing.map(([fault]) => fault).filter((fault) => !isInTheMiddle(fault) && !isSilent(fault));
+      expect(quick).to.have.length.above(10);
+      const sending = quick.map(async (first, index) => {
+        const faults = [first, ...[1, 2].map((more) => quick[(index + more * 5) % quick.length] as Fault)];
+        const bytes = photo();
+        const begun = await beginUpload(api, await api.openTicket(1), bytes);
+        for (const [nth, fault] of faults.entries()) {
+          const match = { publicId: `hopla/${begun.imageId}`, operation: 'upload', attempt: nth + 1 } as const;
+          gateway.cloudinary.faults.add({ match, fault });
+        }
+        await begun.send();
+        return { bytes, begun, faults };
+      });
+      const tries: number[] = [];
+      for (const { bytes, begun, faults } of await Promise.all(sending)) {
+        const image = await untilImage(api, begun, ['stored']);
+        // One that stored it before may make the next of no effect: what is there is adopted.
+        expect(image.attempts, JSON.stringify(faults)).to.be.within(1, faults.length);
+        tries.push(image.attempts);
+        await expectStoredOnce(cloudinaryDirectory(), image, bytes);
+      }
+      expect(tries.filter((attempts) => attempts === 3)).to.have.length.above(3);
+      await expectNothingLeft();
     });
   });
 
