@@ -144,6 +144,21 @@ describe('the quotas of a user', () => {
       await endpoint.begin({ size: BYTES / 2 });
     });
 
+    it('are those that wait in one staging area, whichever process took them', async () => {
+      const beside = await startGateway({ ...gateway.config, PORT: 0, TRANSFER_CONCURRENCY: 0 }, createLogBook().log);
+      try {
+        const api = await newUser();
+        const endpoint = createEndpoint(await createApi(beside.url, api.token).openTicket(2));
+        const url = await endpoint.begin({ size: BYTES });
+        const create = createEndpoint(await api.openTicket(100)).create;
+        await until('the other process has heard of it', async () => (await create({ size: 1 })).status === 507);
+        await endpoint.remove(url);
+        await until('and of its end', async () => (await create({ size: BYTES - 100 })).status === 201);
+      } finally {
+        await beside.close();
+      }
+    });
+
     it('are waited for by tus-js-client, until its first photo is stored', async () => {
       const ticket = await (await newUser()).openTicket(2);
       await tusUpload(photo, tusOptions(ticket));
