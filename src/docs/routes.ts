@@ -102,7 +102,7 @@ function pageOf(files: Map<string, File>): string {
 </head>
 <body>
 <header><a href="/">hopla</a></header>
-<main id="viewer"></main>
+<div id="viewer"></div>
 <noscript>This page needs JavaScript. The same is in <a href="/openapi.json">/openapi.json</a>.</noscript>
 <script src="${path('viewer.js')}"></script>
 <script src="${path('page.js')}"></script>

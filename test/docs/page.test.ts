@@ -1,8 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import axe from 'axe-core';
 import { expect } from 'chai';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import type { Json } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { openPage, startBrowser } from '../web/browser.ts';
@@ -44,8 +45,13 @@ describe('the API page', function () {
     await page.locator('#operations-Tickets-openTicket .opblock-summary-control').click();
     await page.locator('#operations-Tickets-openTicket a[href="/problems/invalid-request"]').waitFor();
     await page.screenshot({ path: join(PICTURES, 'docs-operation.png'), fullPage: true });
+    await page.locator('#operations-Progress-watchTicket .opblock-summary-control').click();
+    expect(await findings(page), 'light').to.deep.equal([]);
     await page.setViewportSize({ width: 360, height: 800 });
+    await page.emulateMedia({ colorScheme: 'dark' });
     await page.screenshot({ path: join(PICTURES, 'docs-360.png') });
+    expect(await findings(page), 'dark').to.deep.equal([]);
+    expect(await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth')).to.be.at.most(0);
     expect([...hosts]).to.deep.equal([gateway.url]);
     expect(complaints).to.deep.equal([]);
     await page.context().close();
@@ -87,3 +93,12 @@ describe('the API page', function () {
     for (const code of codes) expect((await fetch(`${gateway.url}/problems/${code}`)).status, code).to.equal(200);
   });
 });
+
+/** What axe-core finds serious or critical. */
+async function findings(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  return page.evaluate<string[]>(
+    "axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')" +
+      '.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`)))',
+  );
+}
