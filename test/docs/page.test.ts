@@ -99,6 +99,6 @@ async function findings(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
   return page.evaluate<string[]>(
     "axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')" +
-      '.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`)))',
+      ".flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ': ' + html)))",
   );
 }
