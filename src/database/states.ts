@@ -7,6 +7,7 @@
  *       └──► rejected · cancelled · expired
  *
  * uploading     a place is claimed, bytes arrive in the staging area; their number is the size of the staged file
+ *               (a small image that comes whole with its creation begins as `received`)
  * received      every byte is fsynced, and this row, the ticket's count and the transfer job were committed together
  * transferring  a worker sends it to the storage (again, after a try that ended without a receipt)
  * stored        the storage's receipt is committed; the staged file goes next

@@ -54,7 +54,7 @@ function checkShares({ journal, processes }: Evidence): Finding {
     if (entry.kind !== 'moved' || !entry.holder) continue;
     const { image, from, to, holder } = entry;
     if (from === null) began.set(image, holder);
-    if (from !== 'uploading' || to !== 'received') continue;
+    if (to !== 'received' || (from !== 'uploading' && from !== null)) continue;
     const index = indexOf.get(holder);
     if (index !== undefined) received[index] = (received[index] ?? 0) + 1;
     if (began.get(image) !== holder) elsewhere += 1;

@@ -7,10 +7,11 @@ const unfinished = ['uploading', 'received', 'transferring', 'failed'];
 
 /**
  * Single steps of an image (src/database/states.ts). From `transferring` it may be handed back; a try whose job was given
- * to another meanwhile may still bring the receipt, then of an image that is `received` again.
+ * to another meanwhile may still bring the receipt, then of an image that is `received` again. An image that comes whole
+ * with its creation may begin as `received`.
  */
 const steps: Record<string, readonly string[]> = {
-  new: ['uploading'],
+  new: ['uploading', 'received'],
   uploading: ['uploading', 'received', 'rejected', 'cancelled', 'expired'],
   received: ['transferring', 'stored'],
   transferring: ['transferring', 'received', 'stored', 'failed', 'rejected'],
