@@ -1,6 +1,6 @@
 import type { RequestOf, Target } from './load.ts';
 import { startProgram } from './program.ts';
-import { startService } from './service.ts';
+import { type Service, startService } from './service.ts';
 
 /** One way to take images in, running in a process of its own. */
 export type Contender = {
@@ -44,27 +44,12 @@ export async function startStock(): Promise<Contender> {
 
 /** hopla as it is run, with a durable Postgres and the local Cloudinary in this process. */
 export async function startHopla(workers: number): Promise<Contender> {
-  const { url, pid, token, db, close } = await startService({ TRANSFER_CONCURRENCY: `${workers}` });
-  const headers = { Authorization: `Bearer ${token}` };
+  const service = await startService({ TRANSFER_CONCURRENCY: `${workers}` });
+  const { pid, db, close } = service;
   return {
     name: workers > 0 ? 'hopla' : 'hopla, worker off',
     pid,
-    async target(images, body, chunkBytes) {
-      const paths: string[] = [];
-      for (let left = images; left > 0; left -= 1000) {
-        const response = await fetch(`${url}/v1/tickets`, {
-          method: 'POST',
-          headers: { ...headers, 'Content-Type': 'application/json' },
-          body: JSON.stringify({ images: Math.min(left, 1000) }),
-        });
-        const { uploadUrl } = (await response.json()) as { uploadUrl: string };
-        paths.push(new URL(uploadUrl).pathname);
-      }
-      return {
-        ...addressOf(url),
-        requests: tusRequests((image) => paths[Math.floor(image / 1000)] ?? '', body, chunkBytes, headers),
-      };
-    },
+    target: (images, body, chunkBytes) => targetOf(service, images, body, chunkBytes),
     async settle() {
       if (workers === 0) return;
       for (;;) {
@@ -75,6 +60,28 @@ export async function startHopla(workers: number): Promise<Contender> {
     },
     close,
   };
+}
+
+/** Opens tickets for so many images, and says how to send them. */
+export async function targetOf(
+  { url, token }: Pick<Service, 'url' | 'token'>,
+  images: number,
+  body: Buffer,
+  chunkBytes: number | null,
+): Promise<Target> {
+  const headers = { Authorization: `Bearer ${token}` };
+  const paths: string[] = [];
+  for (let left = images; left > 0; left -= 1000) {
+    const response = await fetch(`${url}/v1/tickets`, {
+      method: 'POST',
+      headers: { ...headers, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ images: Math.min(left, 1000) }),
+    });
+    const { uploadUrl } = (await response.json()) as { uploadUrl: string };
+    paths.push(new URL(uploadUrl).pathname);
+  }
+  const pathOf = (image: number) => paths[Math.floor(image / 1000)] ?? '';
+  return { ...addressOf(url), requests: tusRequests(pathOf, body, chunkBytes, headers) };
 }
 
 /** The body with the creation, or the creation and then a PATCH for each chunk. */

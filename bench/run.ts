@@ -1,11 +1,12 @@
 /** `npm run bench -- [part …] [--quick] [--json]`: hopla beside its peers and its targets; every part by default. */
 import { parseArgs } from 'node:util';
+import { delivery } from './delivery-report.ts';
 import { growth } from './growth-report.ts';
 import { intake } from './intake-report.ts';
 import type { Part } from './part.ts';
 import { sse } from './sse.ts';
 
-const parts: Record<string, Part> = { intake, growth, sse };
+const parts: Record<string, Part> = { intake, delivery, growth, sse };
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },

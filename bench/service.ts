@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { connectDatabase, type Database } from '../src/database/connection.ts';
 import { issueToken } from '../src/identity/tokens.ts';
 import { createUser } from '../src/identity/users.ts';
-import { startSandboxCloudinary } from '../src/sandbox/cloudinary/server.ts';
+import { type SandboxCloudinary, startSandboxCloudinary } from '../src/sandbox/cloudinary/server.ts';
 import { startSandboxPostgres } from '../src/sandbox/postgres.ts';
 import { firstMatch, stopProgram } from './program.ts';
 
@@ -18,6 +18,11 @@ export type Service = {
   userId: string;
   token: string;
   db: Database;
+  databaseUrl: string;
+  stagingDirectory: string;
+  cloudinary: SandboxCloudinary;
+  /** Starts one more hopla on the same database, folder and store; resolves when it is ready. */
+  startAnother(settings: Record<string, string>): Promise<{ pid: number; stop(): Promise<void> }>;
   close(): Promise<void>;
 };
 
@@ -29,27 +34,41 @@ export async function startService(settings: Record<string, string> = {}): Promi
   starting.defer(() => postgres.close());
   const cloudinary = await startSandboxCloudinary({ directory: join(directory, 'cloudinary'), ledgerFile: false });
   starting.defer(() => cloudinary.close());
-  const child = spawn(process.execPath, [fileURLToPath(new URL('../src/main.ts', import.meta.url))], {
-    env: {
-      ...process.env,
-      DATABASE_URL: postgres.databaseUrl,
-      CLOUDINARY_URL: cloudinary.cloudinaryUrl,
-      DATA_DIR: directory,
-      PORT: '0',
-      LOG_LEVEL: 'info',
-      MAX_CREATIONS_PER_MINUTE: '1000000',
-      STAGING_BUDGET_BYTES: `${64 * 1024 ** 3}`,
-      ...settings,
-    },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  starting.defer(() => stopProgram(child, 'SIGTERM'));
-  const url = await firstMatch(child, /"url":"([^"]+)"/);
-  child.stdout?.resume();
+  const start = async (more: Record<string, string>) => {
+    const child = spawn(process.execPath, [fileURLToPath(new URL('../src/main.ts', import.meta.url))], {
+      env: {
+        ...process.env,
+        DATABASE_URL: postgres.databaseUrl,
+        CLOUDINARY_URL: cloudinary.cloudinaryUrl,
+        DATA_DIR: directory,
+        PORT: '0',
+        LOG_LEVEL: 'info',
+        MAX_CREATIONS_PER_MINUTE: '1000000',
+        STAGING_BUDGET_BYTES: `${64 * 1024 ** 3}`,
+        ...more,
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const stop = () => stopProgram(child, 'SIGTERM');
+    const url = await firstMatch(child, /"url":"([^"]+)"/);
+    child.stdout?.resume();
+    return { url, pid: child.pid ?? 0, stop };
+  };
+  const { url, pid, stop } = await start(settings);
+  starting.defer(stop);
   const db = connectDatabase(postgres.databaseUrl);
   starting.defer(() => db.destroy());
   const { id: userId } = await createUser(db, { username: 'bench' });
   const { token } = await issueToken(db, { userId });
   const started = starting.move();
-  return { url, pid: child.pid ?? 0, userId, token, db, close: () => started.disposeAsync() };
+  return {
+    ...{ url, pid, userId, token, db, cloudinary, databaseUrl: postgres.databaseUrl },
+    stagingDirectory: join(directory, 'staging'),
+    async startAnother(more) {
+      const another = await start({ ...settings, ...more });
+      started.defer(another.stop);
+      return another;
+    },
+    close: () => started.disposeAsync(),
+  };
 }
