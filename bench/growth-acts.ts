@@ -11,15 +11,14 @@ import { findCaller } from '../src/identity/tokens.ts';
 import type { Receipt } from '../src/storage/port.ts';
 import { createArrivals, type EnqueueTransfers } from '../src/tickets/arrivals.ts';
 import { claimPlace } from '../src/tickets/claim.ts';
-import { recordStored } from '../src/tickets/complete.ts';
 import { expireTickets } from '../src/tickets/expire.ts';
 import { listTickets, TicketQuery } from '../src/tickets/list.ts';
 import { openTicket, TicketRequest } from '../src/tickets/open.ts';
 import type { ReceivedFacts } from '../src/tickets/receive.ts';
 import { readTicket } from '../src/tickets/show.ts';
-import { moveImage } from '../src/tickets/transition.ts';
 import { viewDetail } from '../src/tickets/view.ts';
 import { enqueueTransfers, queueOf, type TransferJob } from '../src/transfers/queue.ts';
+import { createRecords } from '../src/transfers/records.ts';
 import { type RecoveryDeps, startRecovery } from '../src/transfers/recovery.ts';
 import type { Staging } from '../src/uploads/staging.ts';
 import type { Seeded } from './growth-seed.ts';
@@ -109,10 +108,8 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
     boss.fetch<TransferJob>(queueOf(staging.id), { includeMetadata: true, db: fromKnex(db) }),
   );
   if (!job) throw new Error('there was no job to fetch');
-  await step('begin the transfer', () => moveImage(db, place.imageId, ['received'], 'transferring'));
-  await step('record it as stored, job done', () =>
-    recordStored(db, place.imageId, receipt(place.imageId), async (trx) => {
-      await boss.complete(job.name, job, null, { db: fromKnex(trx) });
-    }),
-  );
+  const records = createRecords(db, boss);
+  const claim = { ...job, data: { imageId: place.imageId } };
+  await step('begin the transfer', () => records.begin(claim));
+  await step('record it as stored, job done', () => records.store(claim, receipt(place.imageId)));
 }

@@ -28,6 +28,7 @@ import type { OffsetOf } from './tickets/view.ts';
 import { createBreaker } from './transfers/breaker.ts';
 import { enqueueTransfers, queueOf, startQueue } from './transfers/queue.ts';
 import { reclaimAlone, reclaimBeside } from './transfers/reclaim.ts';
+import { createRecords } from './transfers/records.ts';
 import { startRecovery } from './transfers/recovery.ts';
 import { startWorkers, type Workers } from './transfers/worker.ts';
 import { createCommit } from './uploads/commit.ts';
@@ -162,6 +163,7 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
   const transfer = {
     db,
     boss,
+    records: createRecords(db, boss),
     staging,
     storage: metrics.measure(storage),
     breaker,

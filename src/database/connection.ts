@@ -20,6 +20,12 @@ const STATEMENT_TIMEOUT_MS = 10_000;
 const ACQUIRE_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
+/**
+ * Nothing here reads a whole table while it is large; while it is small, a plan that does would be kept by prepared
+ * statements until the next ANALYZE, however the table grows meanwhile.
+ */
+const NO_SEQUENTIAL_SCANS = '-c enable_seqscan=off';
+
 /** knex prints to the console, between the lines of our log, what it throws as well. */
 const quiet: Knex.Logger = { warn() {}, error() {}, deprecate() {}, debug() {} };
 
@@ -39,6 +45,7 @@ export function connectDatabase(
     connection: {
       connectionString: databaseUrl,
       application_name: options.applicationName ?? 'hopla',
+      options: NO_SEQUENTIAL_SCANS,
       statement_timeout: STATEMENT_TIMEOUT_MS,
       query_timeout: STATEMENT_TIMEOUT_MS + 2_000,
       // Ours pause between statements for milliseconds. One whose client vanished must not hold its locks for longer.

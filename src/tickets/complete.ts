@@ -1,33 +1,30 @@
 import type { Database } from '../database/connection.ts';
 import { owedStatuses } from '../database/states.ts';
 import type { Receipt } from '../storage/port.ts';
-import { type Change, moveImage } from './transition.ts';
+import { type Change, type ImageChanges, moveImages } from './transition.ts';
 
 /**
- * Records the store's receipt: the image is stored, the ticket counted (and completed when it was the last), and the
- * job finished, in one transaction. Only after it may the staged file go. Null when another worker was first.
+ * Records the store's receipts: the images are stored, their tickets counted (and completed by the last one). Do it in one
+ * transaction with the end of their jobs; only after it may the staged files go. An image that another worker recorded
+ * first is not among those it resolves to.
  */
-export async function recordStored(
-  db: Database,
-  imageId: string,
-  receipt: Receipt,
-  finishJob: (trx: Database) => Promise<void>,
-): Promise<Change | null> {
-  return db.transaction(async (trx) => {
-    const change = await moveImage(trx, imageId, owedStatuses, 'stored', {
-      storage_provider: receipt.provider,
-      storage_key: receipt.key,
-      storage_asset_id: receipt.assetId,
-      storage_version: receipt.version,
-      url: receipt.url,
-      error_code: null,
-      error_message: null,
-      stored_at: new Date(),
-      // The store decoded the image; where our look at its header found nothing, its word counts.
-      ...(receipt.width && receipt.height ? { width: receipt.width, height: receipt.height } : {}),
-      ...(receipt.format ? { format: receipt.format } : {}),
-    });
-    await finishJob(trx);
-    return change;
-  });
+export function recordStored(db: Database, stored: { imageId: string; receipt: Receipt }[]): Promise<Change[]> {
+  const moves = stored.map(({ imageId, receipt }) => ({ imageId, changes: columnsOf(receipt) }));
+  return moveImages(db, moves, owedStatuses, 'stored');
+}
+
+function columnsOf(receipt: Receipt): ImageChanges {
+  return {
+    storage_provider: receipt.provider,
+    storage_key: receipt.key,
+    storage_asset_id: receipt.assetId,
+    storage_version: receipt.version,
+    url: receipt.url,
+    error_code: null,
+    error_message: null,
+    stored_at: new Date(),
+    // The store decoded the image; where our look at its header found nothing, its word counts.
+    ...(receipt.width && receipt.height ? { width: receipt.width, height: receipt.height } : {}),
+    ...(receipt.format ? { format: receipt.format } : {}),
+  };
 }

@@ -1,5 +1,6 @@
 import type { Database } from '../database/connection.ts';
 import { Image, Ticket } from '../database/models.ts';
+import { prepared } from '../database/prepared.ts';
 import { type ImageStatus, isLive, isReceived, liveStatuses, receivedStatuses } from '../database/states.ts';
 
 /** What a transition may write beside the status; keys are columns. */
@@ -26,14 +27,7 @@ export type ImageChanges = Partial<{
 
 export type Change = { image: Image; ticket: Ticket };
 
-/**
- * Moves one image from any of the states `from` to `to`, counts that in its ticket, and announces both on commit.
- *
- * One conditional statement: when the image is in another state (somebody did it already) nothing happens and the
- * answer is null, so repeating a transition is harmless. Locks the ticket before the image, as everything here does.
- *
- * @param holder when given, the process that must still be the image's holder: of another's upload nothing is moved
- */
+/** Moves one image as `moveImages` does; null when nothing was moved. */
 export async function moveImage(
   db: Database,
   imageId: string,
@@ -42,60 +36,105 @@ export async function moveImage(
   changes: ImageChanges = {},
   holder?: string | null,
 ): Promise<Change | null> {
-  const columns = Object.entries(changes);
-  const becomes = {
-    live: Number(isLive(to)),
-    received: Number(isReceived(to)),
-    stored: Number(to === 'stored'),
-    failed: Number(to === 'failed'),
-  };
-  const { rows } = (await db.raw(
-    `WITH held AS (
-       SELECT images.id, images.size,
+  const [change] = await moveImages(db, [{ imageId, changes }], from, to, holder);
+  return change ?? null;
+}
+
+/**
+ * Moves images from any of the states `from` to `to`, counts that in their tickets, and announces each with its ticket on
+ * commit: one version of the ticket for each image, in the order of their ids. Resolves to what was moved, in that order.
+ *
+ * One conditional statement: an image in another state (somebody did it already) is left alone, so repeating a transition
+ * is harmless. Locks the tickets in the order of their ids, and each before its images, as everything here does.
+ *
+ * @param holder when given, the process that must still be the images' holder: of another's upload nothing is moved
+ */
+export async function moveImages(
+  db: Database,
+  moves: { imageId: string; changes?: ImageChanges }[],
+  from: readonly ImageStatus[],
+  to: ImageStatus,
+  holder?: string | null,
+): Promise<Change[]> {
+  const columns = [...new Set(moves.flatMap(({ changes = {} }) => Object.keys(changes)))].sort();
+  const live = Number(isLive(to));
+  const received = Number(isReceived(to));
+  const stored = Number(to === 'stored');
+  const failed = Number(to === 'failed');
+  const { rows } = (await prepared(
+    db,
+    `WITH wanted AS (
+       SELECT "imageId" AS id, changes FROM jsonb_to_recordset(?::jsonb) AS wanted ("imageId" uuid, changes jsonb)
+     ), held AS (
+       SELECT images.id, images AS before,
               (images.status = ANY (?))::int AS live, (images.status = ANY (?))::int AS received,
               (images.status = 'stored')::int AS stored, (images.status = 'failed')::int AS failed
        FROM tickets JOIN images ON images.ticket_id = tickets.id
-       WHERE images.id = ? AND images.status = ANY (?)${holder === undefined ? '' : ' AND images.holder IS NOT DISTINCT FROM ?'}
-       FOR UPDATE OF tickets, images
+       -- Found by id and nothing else: "status = ANY" would let an index over statuses look better, which it does as long as
+       -- the planner has not heard that thousands are under way.
+       WHERE images.id = ANY (?::uuid[]) AND array_position(?::text[], images.status) IS NOT NULL
+         ${holder === undefined ? '' : 'AND images.holder IS NOT DISTINCT FROM ?'}
+       ORDER BY tickets.id, images.id FOR NO KEY UPDATE OF tickets, images
      ), moved AS (
-       UPDATE images SET status = ?, updated_at = now()${columns.map(() => ', ?? = ?').join('')}
-       FROM held WHERE images.id = held.id RETURNING images.*
+       UPDATE images SET status = ?, updated_at = now()${columns.map((column) => `, ${column} = new.${column}`).join('')}
+       FROM held JOIN wanted USING (id), jsonb_populate_record(held.before, coalesce(wanted.changes, '{}')) AS new
+       WHERE images.id = held.id RETURNING images.*
+     ), steps AS (
+       SELECT moved.id, moved.ticket_id, 1 AS version, ${live} - held.live AS claimed,
+              ${received} - held.received AS received, ${stored} - held.stored AS stored, ${failed} - held.failed AS failed,
+              ${live} * after - held.live * earlier AS bytes_total,
+              ${received} * after - held.received * earlier AS bytes_received,
+              ${stored} * after - held.stored * earlier AS bytes_stored
+       FROM moved JOIN held ON held.id = moved.id,
+            LATERAL (SELECT coalesce(moved.size, 0) AS after, coalesce((held.before).size, 0) AS earlier) AS bytes
      ), counted AS (
        UPDATE tickets SET
-         claimed = claimed + ? - held.live,
-         received = tickets.received + ? - held.received,
-         stored = tickets.stored + ? - held.stored,
-         failed = tickets.failed + ? - held.failed,
-         bytes_total = bytes_total + ? * coalesce(moved.size, 0) - held.live * coalesce(held.size, 0),
-         bytes_received = bytes_received + ? * coalesce(moved.size, 0) - held.received * coalesce(held.size, 0),
-         bytes_stored = bytes_stored + ? * coalesce(moved.size, 0) - held.stored * coalesce(held.size, 0),
-         completed_at = CASE WHEN tickets.stored + ? - held.stored = expected THEN coalesce(completed_at, now()) END,
-         version = version + 1,
+         ${counters.map((column) => `${column} = tickets.${column} + step.${column}`).join(', ')},
+         completed_at = CASE WHEN tickets.stored + step.stored = expected THEN coalesce(completed_at, now()) END,
          updated_at = now()
-       FROM moved, held WHERE tickets.id = moved.ticket_id RETURNING tickets.*
+       FROM (SELECT ticket_id, ${counters.map((column) => `sum(${column}) AS ${column}`).join(', ')}
+             FROM steps GROUP BY ticket_id) AS step
+       WHERE tickets.id = step.ticket_id RETURNING tickets.*
+     ), later AS (
+       SELECT id, ticket_id, ${counters.map((column) => `sum(${column}) OVER backwards - ${column} AS ${column}`).join(', ')}
+       FROM steps WINDOW backwards AS (PARTITION BY ticket_id ORDER BY id DESC)
+     ), shown AS (
+       -- The ticket as it stood with this image, and before the later ones.
+       SELECT later.id, CASE later.version WHEN 0 THEN to_jsonb(counted) ELSE to_jsonb(counted) || jsonb_build_object(
+         ${counters.map((column) => `'${column}', counted.${column} - later.${column}`).join(', ')},
+         'completed_at', CASE WHEN counted.stored - later.stored = expected THEN completed_at END,
+         'status', CASE WHEN counted.stored - later.stored = expected THEN 'completed'
+                        WHEN counted.received - later.received = expected THEN 'processing'
+                        WHEN expired THEN 'expired' WHEN counted.claimed - later.claimed > 0 THEN 'uploading' ELSE 'pending' END
+       ) END AS ticket
+       FROM later JOIN counted ON counted.id = later.ticket_id
      )
-     SELECT to_jsonb(counted) AS ticket, to_jsonb(moved) AS image, announce(to_jsonb(counted), to_jsonb(moved))
-     FROM counted, moved`,
+     SELECT ticket, to_jsonb(moved) AS image, announce(ticket, to_jsonb(moved))
+     FROM shown JOIN moved ON moved.id = shown.id ORDER BY moved.id`,
     [
+      JSON.stringify(moves),
       liveStatuses,
       receivedStatuses,
-      imageId,
+      moves.map(({ imageId }) => imageId),
       from,
       ...(holder === undefined ? [] : [holder]),
       to,
-      ...columns.flat(),
-      becomes.live,
-      becomes.received,
-      becomes.stored,
-      becomes.failed,
-      becomes.live,
-      becomes.received,
-      becomes.stored,
-      becomes.stored,
-    ] as never,
+    ],
   )) as { rows: ChangeRow[] };
-  return rows[0] ? toChange(rows[0]) : null;
+  return rows.map(toChange);
 }
+
+/** The columns of a ticket in which a transition of an image counts. */
+const counters = [
+  'version',
+  'claimed',
+  'received',
+  'stored',
+  'failed',
+  'bytes_total',
+  'bytes_received',
+  'bytes_stored',
+];
 
 export type ChangeRow = { image: Record<string, unknown>; ticket: Record<string, unknown> };
 

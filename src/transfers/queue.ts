@@ -1,13 +1,17 @@
 import { readdir } from 'node:fs/promises';
-import { fromKnex, PgBoss } from 'pg-boss';
+import { fromKnex, type Job, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
+import { prepared } from '../database/prepared.ts';
 import { isId } from '../tickets/access.ts';
 import type { Staging } from '../uploads/staging.ts';
 
 /** What a job carries; its id is the image's id, so that queueing an image twice makes one job. */
 export type TransferJob = { imageId: string };
+
+/** One claim of a job. */
+export type Claim = Pick<Job<TransferJob>, 'id' | 'name' | 'data' | 'retryCount'>;
 
 /** Each staging area has its own queue: only who has the file can send it. */
 export function queueOf(stagingId: string): string {
@@ -103,6 +107,11 @@ async function assertEmpty(directory: string): Promise<void> {
   );
 }
 
+/** Lets pg-boss make its statements in the given transaction, prepared: they are as few as the calls we make. */
+export function inside(trx: Database): ReturnType<typeof fromKnex> {
+  return fromKnex({ raw: async (sql, bindings = []) => prepared(trx, sql, bindings) });
+}
+
 /** Queues the transfers of new images of one staging area inside the given transaction. */
 export async function enqueueTransfers(
   boss: PgBoss,
@@ -111,11 +120,11 @@ export async function enqueueTransfers(
   imageIds: string[],
 ): Promise<void> {
   const jobs = imageIds.map((id) => ({ id, data: { imageId: id } satisfies TransferJob }));
-  await boss.insert(queueOf(stagingId), jobs, { db: fromKnex(trx) });
+  await boss.insert(queueOf(stagingId), jobs, { db: inside(trx) });
 }
 
 /** Queues an image again whose job has ended: the old one would keep the new one out, their ids being the same. */
 export async function enqueueAgain(boss: PgBoss, trx: Database, image: Pick<Image, 'id' | 'staging'>): Promise<void> {
-  await boss.deleteJob(queueOf(image.staging), image.id, { db: fromKnex(trx) });
+  await boss.deleteJob(queueOf(image.staging), image.id, { db: inside(trx) });
   await enqueueTransfers(boss, trx, image.staging, [image.id]);
 }

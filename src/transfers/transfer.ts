@@ -1,21 +1,22 @@
-import { fromKnex, type Job, type PgBoss } from 'pg-boss';
+import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, type Ticket } from '../database/models.ts';
-import { isReceived, isStaged, owedStatuses } from '../database/states.ts';
+import { isReceived, isStaged } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
 import type { Reach } from '../failpoints.ts';
 import type { ReportProgress } from '../progress/hub.ts';
 import type { Receipt, Storage } from '../storage/port.ts';
-import { recordStored } from '../tickets/complete.ts';
 import { type ImageChanges, moveImage } from '../tickets/transition.ts';
 import type { Staging } from '../uploads/staging.ts';
 import type { Breaker } from './breaker.ts';
-import type { TransferJob } from './queue.ts';
+import { type Claim, inside } from './queue.ts';
+import type { Records } from './records.ts';
 
 export type TransferDeps = {
   db: Database;
   boss: PgBoss;
+  records: Records;
   staging: Staging;
   storage: Storage;
   breaker: Breaker;
@@ -24,9 +25,6 @@ export type TransferDeps = {
   reach: Reach;
   log: Logger;
 };
-
-/** One claim of a job. */
-export type Claim = Pick<Job<TransferJob>, 'id' | 'name' | 'data' | 'retryCount'>;
 
 /** How a claim ended: `done`, or back in the queue for so many milliseconds. */
 export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: number };
@@ -39,10 +37,10 @@ export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: numbe
  * comes back by itself. Throws `ClaimLost` when another worker has it.
  */
 export async function transferImage(deps: TransferDeps, claim: Claim, signal: AbortSignal): Promise<TransferEnd> {
-  const { db, storage, staging, breaker, reportProgress, reach } = deps;
+  const { records, storage, staging, breaker, reportProgress, reach } = deps;
   await reach('transfer.fetched');
   await breaker.pass(signal);
-  const begun = await moveImage(db, claim.data.imageId, owedStatuses, 'transferring');
+  const begun = await records.begin(claim);
   if (!begun) return settleEnded(deps, claim);
   const { image, ticket } = begun;
   await reach('transfer.begun');
@@ -73,7 +71,7 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
         : new HoplaError('storage-unavailable', 'The transfer broke.', { cause: error });
     return recordFailure(deps, claim, image, failure);
   }
-  const stored = await recordStored(db, image.id, receipt, (trx) => finishJob(deps, trx, claim));
+  const stored = await records.store(claim, receipt);
   await reach('transfer.recorded');
   await forgetStaged(deps, image.id);
   await reach('transfer.forgotten');
@@ -157,7 +155,7 @@ async function giveUp(
   const status = failure.code === 'storage-refused' ? 'rejected' : 'failed';
   const change = await deps.db.transaction(async (trx) => {
     const moved = await moveImage(trx, image.id, ['transferring'], status, { attempts, ...errorColumns(failure) });
-    await insistOnClaim(deps.boss.complete(claim.name, claim, null, { db: fromKnex(trx) }));
+    await insistOnClaim(deps.boss.complete(claim.name, claim, null, { db: inside(trx) }));
     return moved;
   });
   // Cancelled meanwhile, and a file that is gone then is as it should be.
@@ -187,9 +185,9 @@ export async function handBack(
 ): Promise<void> {
   await db.transaction(async (trx) => {
     await moveImage(trx, claim.data.imageId, ['transferring'], 'received', changes);
-    await insistOnClaim(boss.fail(claim.name, claim, null, { db: fromKnex(trx) }));
+    await insistOnClaim(boss.fail(claim.name, claim, null, { db: inside(trx) }));
     // In seconds from the database's now: our clock may be another.
-    await boss.update(claim.name, undefined, { id: claim.id, startAfter: delayMs / 1000, db: fromKnex(trx) });
+    await boss.update(claim.name, undefined, { id: claim.id, startAfter: delayMs / 1000, db: inside(trx) });
   });
 }
 
@@ -202,11 +200,6 @@ export class ClaimLost extends Error {
 async function insistOnClaim(change: Promise<object>): Promise<void> {
   const response = await change;
   if (!('affected' in response) || response.affected !== 1) throw new ClaimLost('another worker has this job');
-}
-
-/** A claim that was lost meanwhile is no reason to lose the receipt: whoever has it now finds the image stored. */
-async function finishJob({ boss }: TransferDeps, trx: Database, claim: Claim): Promise<void> {
-  await boss.complete(claim.name, claim, null, { db: fromKnex(trx) });
 }
 
 function errorColumns({ code, message }: HoplaError): ImageChanges {

@@ -7,6 +7,7 @@ import { createCloudinaryStorage } from '../../src/storage/cloudinary.ts';
 import { moveImage } from '../../src/tickets/transition.ts';
 import { createBreaker } from '../../src/transfers/breaker.ts';
 import { createBoss, queueOf, type TransferJob } from '../../src/transfers/queue.ts';
+import { createRecords } from '../../src/transfers/records.ts';
 import { ClaimLost, type TransferDeps, transferImage } from '../../src/transfers/transfer.ts';
 import { openStaging, type Staging } from '../../src/uploads/staging.ts';
 import { type Api, createApi } from '../support/client.ts';
@@ -78,6 +79,7 @@ describe('a worker', () => {
     deps = {
       db: gateway.db,
       boss,
+      records: createRecords(gateway.db, boss),
       staging,
       storage,
       breaker,
