@@ -3,10 +3,11 @@ import { parseArgs } from 'node:util';
 import { delivery } from './delivery-report.ts';
 import { growth } from './growth-report.ts';
 import { intake } from './intake-report.ts';
+import { memory } from './memory.ts';
 import type { Part } from './part.ts';
 import { sse } from './sse.ts';
 
-const parts: Record<string, Part> = { intake, delivery, growth, sse };
+const parts: Record<string, Part> = { intake, delivery, growth, memory, sse };
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },

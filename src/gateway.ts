@@ -229,7 +229,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
       acceptedTypes: config.ACCEPTED_TYPES,
     }),
   ];
-  const routes = [...uploads, ...routers.map((router) => router.routes())] as Middleware<State>[];
+  const routes = [metrics.timeRequests, ...uploads, ...routers.map((router) => router.routes())] as Middleware<State>[];
   return { routes, endStreams: () => events.close() };
 }
 

@@ -1,4 +1,5 @@
 import Router from '@koa/router';
+import type { Middleware } from 'koa';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Database } from './database/connection.ts';
 import { owedStatuses } from './database/states.ts';
@@ -14,6 +15,8 @@ export type Metrics = {
   countReceived(bytes: number): void;
   /** Counts what the storage answers, and how long it takes. */
   measure(storage: Storage): Storage;
+  /** Times every answer; goes before the routes. */
+  timeRequests: Middleware<State>;
   /** Counts files that go into quarantine. */
   countQuarantined(quarantine: Quarantine): Quarantine;
   router: Router<State>;
@@ -23,6 +26,9 @@ export type MetricsDeps = { db: Database; staging: Staging; isPaused: () => bool
 
 /** Seconds that one image takes to the storage: from a small one nearby to a large one over a slow line. */
 const TRANSFER_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
+
+/** Seconds from the headers of a request to its answer; that of an upload waits for the client's bytes. */
+const REQUEST_SECONDS = [0.005, 0.025, 0.1, 0.5, 2.5, 10, 60];
 
 export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
   const registry = new Registry();
@@ -61,6 +67,25 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
     registers,
     collect() {
       this.set(isPaused() ? 1 : 0);
+    },
+  });
+  const requests = new Histogram({
+    name: 'hopla_request_seconds',
+    help: 'Time from the headers of a request to its answer',
+    labelNames: ['kind', 'method', 'status'],
+    buckets: REQUEST_SECONDS,
+    registers,
+  });
+  new Gauge({
+    name: 'hopla_database_connections',
+    help: 'Connections of the pool that are used or free, and requests that wait for one',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      const { pool } = db.client;
+      this.set({ state: 'used' }, pool.numUsed());
+      this.set({ state: 'free' }, pool.numFree());
+      this.set({ state: 'waiting' }, pool.numPendingAcquires());
     },
   });
   const waiting = new Gauge({
@@ -108,7 +133,31 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
         return bytes;
       },
     }),
+    timeRequests: async (ctx, next) => {
+      const started = performance.now();
+      const observe = (status: number) =>
+        requests.observe(labelsOf(ctx.method, ctx.path, status), (performance.now() - started) / 1000);
+      try {
+        await next();
+        observe(ctx.status);
+      } catch (error) {
+        observe(error instanceof HoplaError ? error.status : 500);
+        throw error;
+      }
+    },
     router,
+  };
+}
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS'];
+
+/** Few values each, whatever clients send: 423 and 507 are told apart, as somebody has to act on them. */
+function labelsOf(method: string, path: string, status: number) {
+  const kind = /^\/v1\/tickets\/[^/]+\/uploads/.test(path) ? 'upload' : path.startsWith('/v1/') ? 'api' : 'page';
+  return {
+    kind,
+    method: METHODS.includes(method) ? method : 'other',
+    status: status === 423 || status === 507 ? `${status}` : `${Math.floor(status / 100)}xx`,
   };
 }
 

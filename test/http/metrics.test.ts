@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { createApi, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
@@ -40,5 +41,24 @@ describe('the metrics', () => {
     const last = await read();
     expect(last('hopla_transfer_seconds_count{outcome="storage-unavailable"}')).to.equal(1);
     expect(last('hopla_staging_bytes')).to.equal(10_000);
+  });
+
+  it('have every name that the dashboard and the alerts use', async () => {
+    const scrape = await (await fetch(`${gateway.url}/metrics`)).text();
+    const told = new Set(scrape.split('\n').map((line) => /^\w+/.exec(line)?.[0]));
+    for (const file of ['dashboard.json', 'alerts.yaml']) {
+      const text = await readFile(new URL(`../../operations/${file}`, import.meta.url), 'utf8');
+      const used = new Set(text.match(/\b(hopla|nodejs|process)_\w+/g));
+      expect(used.size).to.be.above(5);
+      for (const name of used) expect(told, `${name} in ${file}`).to.include(name);
+    }
+  });
+
+  it('tell how long uploads took, without a label that a client chooses', async () => {
+    await fetch(`${gateway.url}/v1/tickets/of-somebody/uploads`, { method: 'PROPFIND' });
+    const scrape = await (await fetch(`${gateway.url}/metrics`)).text();
+    expect(scrape).to.match(/^hopla_request_seconds_count\{kind="upload",method="POST",status="2xx"\} [1-9]/m);
+    expect(scrape).to.not.include('PROPFIND').and.not.include('of-somebody');
+    expect(scrape).to.match(/^hopla_database_connections\{state="free"\} \d/m);
   });
 });
