@@ -40,12 +40,11 @@ export async function benchDelivery(
     await cp(service.stagingDirectory, copies, { recursive: true, filter: (path) => !path.includes('/.') });
     const sdk = [await drainBySdk(service, copies, concurrency, 'before', say)];
     say('the workers');
-    const { ready, ...hopla } = await drain(service, images, concurrency);
+    const { url, ...hopla } = await drain(service, images, concurrency);
     sdk.push(await drainBySdk(service, copies, concurrency, 'after', say));
     say('lone images');
     const commitMs = await commitTime(service, lone);
-    const firstByteMs = await firstByteTime(service, lone, bytes);
-    await ready.stop();
+    const firstByteMs = await firstByteTime({ ...service, url }, lone, bytes);
     const rateOf = (drains: Drain[]) => sum(drains, 'images') / sum(drains, 'seconds');
     return { concurrency, bytes, sdk, hopla, ratio: rateOf([hopla]) / rateOf(sdk), commitMs, firstByteMs };
   } finally {
@@ -64,7 +63,7 @@ async function drain(service: Service, images: number, concurrency: number) {
   const first = cloudinary.ledger
     .waitFor((entries) => entries.some(({ publicId }) => publicId?.startsWith('hopla/')), 60_000)
     .then(() => performance.now());
-  const ready = await service.startAnother({ TRANSFER_CONCURRENCY: `${concurrency}` });
+  const { url, pid } = await service.startAgain({ TRANSFER_CONCURRENCY: `${concurrency}` });
   const started = await first;
   for (;;) {
     const row = await db('images').where({ status: 'stored' }).count('* as stored').first();
@@ -72,8 +71,8 @@ async function drain(service: Service, images: number, concurrency: number) {
     await delay(100);
   }
   const seconds = (performance.now() - started) / 1000;
-  const { cpuSeconds } = await usageOf(ready.pid);
-  return { ready, images, seconds, cpuMsPerImage: (cpuSeconds * 1000) / images };
+  const { cpuSeconds } = await usageOf(pid);
+  return { url, images, seconds, cpuMsPerImage: (cpuSeconds * 1000) / images };
 }
 
 async function drainBySdk(

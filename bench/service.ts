@@ -21,8 +21,8 @@ export type Service = {
   databaseUrl: string;
   stagingDirectory: string;
   cloudinary: SandboxCloudinary;
-  /** Starts one more hopla on the same database, folder and store; resolves when it is ready. */
-  startAnother(settings: Record<string, string>): Promise<{ pid: number; stop(): Promise<void> }>;
+  /** Ends the hopla that runs, and starts another on the same database, folder and store; resolves when it is ready. */
+  startAgain(settings: Record<string, string>): Promise<{ url: string; pid: number }>;
   close(): Promise<void>;
 };
 
@@ -54,8 +54,9 @@ export async function startService(settings: Record<string, string> = {}): Promi
     child.stdout?.resume();
     return { url, pid: child.pid ?? 0, stop };
   };
-  const { url, pid, stop } = await start(settings);
-  starting.defer(stop);
+  let running = await start(settings);
+  const { url, pid } = running;
+  starting.defer(() => running.stop());
   const db = connectDatabase(postgres.databaseUrl);
   starting.defer(() => db.destroy());
   const { id: userId } = await createUser(db, { username: 'bench' });
@@ -64,10 +65,10 @@ export async function startService(settings: Record<string, string> = {}): Promi
   return {
     ...{ url, pid, userId, token, db, cloudinary, databaseUrl: postgres.databaseUrl },
     stagingDirectory: join(directory, 'staging'),
-    async startAnother(more) {
-      const another = await start({ ...settings, ...more });
-      started.defer(another.stop);
-      return another;
+    async startAgain(more) {
+      await running.stop();
+      running = await start({ ...settings, ...more });
+      return running;
     },
     close: () => started.disposeAsync(),
   };
