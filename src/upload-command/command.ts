@@ -52,10 +52,12 @@ async function upload(files: string[], options: Options, settings: UploadSetting
   let exitCode = 0;
   const stop = (signal: keyof typeof signals) => {
     exitCode = signals[signal];
+    // A second one ends the process at once.
+    if (interrupted.signal.aborted) process.exit(exitCode);
     interrupted.abort();
   };
-  // Once: a second one ends the process at once.
-  for (const signal of Object.keys(signals)) process.once(signal, stop);
+  // Not `once`: tus-js-client brings signal-exit, which ends the process where it finds no listener beside its own.
+  for (const signal of Object.keys(signals)) process.on(signal, stop);
   try {
     const known = { url: options.url ?? settings.url, token: options.token ?? settings.token };
     const destination = await findDestination(known, settings.sandboxFile);

@@ -57,12 +57,14 @@ export function createJourney(photos: LocalPhoto[], onOutcome: (outcome: Outcome
       const legs = { total: 0, sent: 0, stored: 0, photos: photos.length, received: 0, delivered: 0 };
       for (const { slot, bytes } of photos) {
         const id = imageIds.get(slot);
-        const over = outcomes.has(slot);
+        const status = outcomes.get(slot)?.status;
+        // It goes nowhere: no part of either way.
+        if (status === 'refused') continue;
         legs.total += bytes;
-        legs.sent += over || id !== undefined ? bytes : (sent.get(slot) ?? 0);
-        legs.stored += over ? bytes : Math.min(bytes, moved.get(id ?? '') ?? 0);
+        legs.sent += id === undefined ? (sent.get(slot) ?? 0) : bytes;
+        legs.stored += status === 'stored' ? bytes : Math.min(bytes, moved.get(id ?? '') ?? 0);
         legs.received += id === undefined ? 0 : 1;
-        legs.delivered += outcomes.get(slot)?.status === 'stored' ? 1 : 0;
+        legs.delivered += status === 'stored' ? 1 : 0;
       }
       return legs;
     },

@@ -26,9 +26,14 @@ export async function uploadFiles(run: UploadRun): Promise<{ ticketId: string; o
   const ticket = await openTicket(client, run, unfinished);
   const total = photos.reduce((sum, { bytes }) => sum + bytes, 0);
   const goesOn = ticket.status === 'pending' ? '' : ', going on with an earlier run';
-  display.line(`ticket ${ticket.id}: ${photos.length} photos, ${size(total)}${goesOn}`);
+  const many = photos.length === 1 ? '1 photo' : `${photos.length} photos`;
+  display.line(`ticket ${ticket.id}: ${many}, ${size(total)}${goesOn}`);
 
-  const journey = createJourney(photos, (outcome) => display.line(describe(outcome)));
+  const journey = createJourney(photos, (outcome) => {
+    // The bars below the line count it already.
+    display.show(journey.legs());
+    display.line(describe(outcome));
+  });
   const stop = new AbortController();
   const watching = (async () => {
     for await (const event of client.follow(ticket, { signal: AbortSignal.any([signal, stop.signal]) })) {
