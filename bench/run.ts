@@ -6,8 +6,9 @@ import { intake } from './intake-report.ts';
 import { memory } from './memory.ts';
 import type { Part } from './part.ts';
 import { sse } from './sse.ts';
+import { start } from './start.ts';
 
-const parts: Record<string, Part> = { intake, delivery, growth, memory, sse };
+const parts: Record<string, Part> = { intake, delivery, growth, memory, sse, start };
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
