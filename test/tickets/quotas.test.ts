@@ -87,8 +87,9 @@ describe('the quotas of a user', () => {
       const endpoint = createEndpoint(ticket);
       const creation = { size: small.length, metadata: { slot: 'mine' } };
       const url = await endpoint.begin(creation);
-      await repeat(DAILY - 1, () => endpoint.begin({ size: 10 }));
-      expectProblem(await endpoint.create({ size: 10 }), 403, 'quota-exceeded');
+      await repeat(DAILY - 1, () => endpoint.begin({ size: small.length, body: small }));
+      for (const body of [{}, { body: small }])
+        expectProblem(await endpoint.create({ size: small.length, ...body }), 403, 'quota-exceeded');
       expect((await endpoint.create(creation)).headers.location, 'its slot finds it').to.equal(url);
       expect((await endpoint.patch(url, 0, small.subarray(0, 1_000))).status).to.equal(204);
       expect((await endpoint.head(url)).status).to.equal(200);
