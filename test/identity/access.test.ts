@@ -55,7 +55,7 @@ const table: [request: string, none: number, other: number, otherUpload: number,
 
 /** Answers the same to everybody, whatever token they show. */
 const forEverybody = [
-  ...['POST /v1/auth/login', 'GET /', 'GET /assets/:hash/:name', 'GET /problems/:code'],
+  ...['POST /v1/auth/login', 'GET /', 'GET /assets/:hash/:name', 'GET /problems', 'GET /problems/:code'],
   ...['GET /openapi.json', 'GET /docs', 'GET /docs/:hash/:name', 'GET /metrics', 'GET /healthz', 'GET /readyz'],
   ...['GET /admin/sign-in', 'POST /admin/sign-in'],
 ];
