@@ -247,18 +247,17 @@ function createChecks({ db, staging, storage, boss, breaker }: Parts) {
 
 /** Keeps the count of what waits in staging right when another process takes images in or sends them off. */
 function followStaging(hub: Hub, staging: Staging, maxImageBytes: number): () => void {
-  return hub.subscribe('everything', {
-    onChange({ image, ticket }) {
-      if (!image || image.staging !== staging.id) return;
-      if (!isStaged(image.status)) staging.release(image.id);
-      else if (image.status !== 'uploading') staging.track(image.id, image.size ?? maxImageBytes, 0, ticket.userId);
-      else if (image.size !== null) staging.resize(image.id, image.size, ticket.userId);
+  return hub.watch({
+    onImage({ imageId, userId, staging: area, status, size }) {
+      if (area !== staging.id) return;
+      if (!isStaged(status)) staging.release(imageId);
+      else if (status !== 'uploading') staging.track(imageId, size ?? maxImageBytes, 0, userId);
+      else if (size !== null) staging.resize(imageId, size, userId);
       // An admin on another machine, who cannot reach the file, deletes the ticket and with it the row that names the file.
-      if (image.status === 'cancelled') staging.remove(image.id).catch(() => {});
+      if (status === 'cancelled') staging.remove(imageId).catch(() => {});
     },
     onProgress({ imageId, leg, bytes }) {
       if (leg === 'upload') staging.reached(imageId, bytes);
     },
-    onResync() {},
   });
 }

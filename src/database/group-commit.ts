@@ -1,7 +1,7 @@
 import { isDatabaseOutage } from './outage.ts';
 
 /** A batch holds its locks for milliseconds only; more than this at once gain nothing. */
-const MOST_ITEMS = 100;
+const MOST_ITEMS = 32;
 
 type Waiting<Item, Outcome> = { item: Item; settled: PromiseWithResolvers<Outcome> };
 

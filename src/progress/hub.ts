@@ -22,11 +22,18 @@ export type ReportProgress = (progress: Progress) => void;
 
 /** Who listens. `onResync` says that announcements may have been missed: read the truth again. */
 export type Listener = { onChange(change: Announcement): void; onProgress(progress: Progress): void; onResync(): void };
-export type Topic = { ticketId: string } | { userId: string } | 'everything';
+export type Topic = { ticketId: string } | { userId: string };
+
+/** Which image changed, and to what; known without reading the change itself. */
+export type Heading = Pick<Image, 'ticketId' | 'staging' | 'status' | 'size'> & { imageId: string; userId: string };
+/** Who needs to know of every image, and little of each. */
+export type Watcher = { onImage(heading: Heading): void; onProgress(progress: Progress): void };
 
 /** Brings committed changes from any process to the listeners of this one. */
 export type Hub = {
   subscribe(topic: Topic, listener: Listener): () => void;
+  /** Calls the watcher for every image, of whichever ticket. */
+  watch(watcher: Watcher): () => void;
   /** Notes progress; at most four a second per image reach the listeners, the last one always. */
   report: ReportProgress;
   close(): Promise<void>;
@@ -42,6 +49,7 @@ const PULSE_MS = 10_000;
 /** Starts listening; resolves once the first LISTEN stands. Reconnects by itself. */
 export async function startHub(databaseUrl: string, db: Database, log: Logger): Promise<Hub> {
   const listeners = new Map<string, Set<Listener>>();
+  const watchers = new Set<Watcher>();
   const origin = randomUUID();
   const closing = new AbortController();
   const pending = new Map<string, Progress>();
@@ -49,26 +57,38 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
   const heard = (keys: string[], tell: (listener: Listener) => void) => {
     for (const key of keys) for (const listener of listeners.get(key) ?? []) tell(listener);
   };
-  const deliver = (change: Announcement) => {
-    const { ticket, image } = change;
-    const progress = image && pending.get(image.id);
+  const keysOf = ({ ticketId, userId }: { ticketId: string; userId: string }) => [
+    `ticket:${ticketId}`,
+    `user:${userId}`,
+  ];
+  const notice = (heading: Heading) => {
+    const progress = pending.get(heading.imageId);
     // What waits to be told of a leg that is over would come after its end.
-    if (image && progress && image.status !== (progress.leg === 'upload' ? 'uploading' : 'transferring'))
-      pending.delete(image.id);
-    heard(['*', `ticket:${ticket.id}`, `user:${ticket.userId}`], (listener) => listener.onChange(change));
+    if (progress && heading.status !== (progress.leg === 'upload' ? 'uploading' : 'transferring'))
+      pending.delete(heading.imageId);
+    for (const watcher of watchers) watcher.onImage(heading);
   };
-  const deliverProgress = (progress: Progress) =>
-    heard(['*', `ticket:${progress.ticketId}`, `user:${progress.userId}`], (listener) => listener.onProgress(progress));
+  const deliver = async (payload: string) => {
+    const end = payload.indexOf('\n');
+    const about = readHeading(payload.slice(0, end));
+    if (about.imageId !== null) notice(about as Heading);
+    const keys = keysOf(about);
+    if (!keys.some((key) => listeners.has(key))) return;
+    const change = await readAnnouncement(db, JSON.parse(payload.slice(end + 1)));
+    if (change) heard(keys, (listener) => listener.onChange(change));
+  };
+  const deliverProgress = (progress: Progress) => {
+    for (const watcher of watchers) watcher.onProgress(progress);
+    heard(keysOf(progress), (listener) => listener.onProgress(progress));
+  };
 
   // One after the other, so that an announcement that must be read from the database is not overtaken by the next.
   let last = Promise.resolve();
   const onNotification = ({ channel, payload = '' }: pg.Notification) => {
     last = last
       .then(async () => {
-        if (channel === 'hopla_changes') {
-          const change = await readAnnouncement(db, JSON.parse(payload));
-          if (change) deliver(change);
-        } else {
+        if (channel === 'hopla_changes') await deliver(payload);
+        else {
           const { from, items } = JSON.parse(payload) as { from: string; items: Progress[] };
           if (from !== origin) for (const item of items) deliverProgress(item);
         }
@@ -118,14 +138,17 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
 
   return {
     subscribe(topic, listener) {
-      const key =
-        topic === 'everything' ? '*' : 'ticketId' in topic ? `ticket:${topic.ticketId}` : `user:${topic.userId}`;
+      const key = 'ticketId' in topic ? `ticket:${topic.ticketId}` : `user:${topic.userId}`;
       const group = listeners.get(key) ?? new Set();
       listeners.set(key, group.add(listener));
       return () => {
         group.delete(listener);
         if (group.size === 0 && listeners.get(key) === group) listeners.delete(key);
       };
+    },
+    watch(watcher) {
+      watchers.add(watcher);
+      return () => watchers.delete(watcher);
     },
     report: (progress) => void pending.set(progress.imageId, progress),
     close,
@@ -177,6 +200,12 @@ function keepListening(
     }
   };
   return { established: established.promise, ended: run() };
+}
+
+/** The line that `announce` puts ahead of the rows; without an image, when the ticket alone changed. */
+function readHeading(line: string): Omit<Heading, 'imageId'> & { imageId: string | null } {
+  const [ticketId, userId, imageId, staging, status, size] = JSON.parse(line);
+  return { ticketId, userId, imageId, staging, status, size };
 }
 
 /** A payload has the rows, without the ticket's metadata where that makes it too long. */

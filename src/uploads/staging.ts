@@ -64,6 +64,10 @@ const nothing: Reservation = { bytes: 0, unwritten: 0 };
 /** A client that was refused for lack of room may come back after so long, in milliseconds. */
 const RETRY_AFTER_MS = 10_000;
 
+/** How long a look at the disk is good for, in milliseconds, when it showed more than anybody writes in that time. */
+const PLENTY_MS = 100;
+const PLENTY_BYTES = 4 * 1024 ** 3;
+
 /** Opens a staging area, making its folder (mode 0700) when needed. */
 export async function openStaging(options: StagingOptions): Promise<Staging> {
   const { directory, budgetBytes, userBudgetBytes = Number.POSITIVE_INFINITY, freeBytes } = options;
@@ -98,6 +102,15 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
   const remove = async (imageId: string) => {
     await rm(pathOf(imageId), { force: true });
     lost.delete(imageId);
+  };
+
+  let seen = { bytes: 0, at: Number.NEGATIVE_INFINITY };
+  /** Bytes free on the disk; from a moment ago, where they are plenty for what is `needed`. */
+  const diskHas = async (needed: number): Promise<number> => {
+    if (performance.now() - seen.at < PLENTY_MS && seen.bytes - freeBytes - needed > PLENTY_BYTES) return seen.bytes;
+    const disk = await statfs(directory).catch(() => null);
+    seen = { bytes: disk ? disk.bavail * disk.bsize : 0, at: performance.now() };
+    return seen.bytes;
   };
 
   const syncEntries = shareRuns(() => syncDirectory(directory));
@@ -145,9 +158,7 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
           { retryAfterMs: RETRY_AFTER_MS },
         );
       }
-      const disk = await statfs(directory).catch(() => null);
-      const free = disk ? disk.bavail * disk.bsize - freeBytes : 0;
-      if (reservedBytes <= budgetBytes && unwrittenBytes <= free) return;
+      if (reservedBytes <= budgetBytes && unwrittenBytes <= (await diskHas(unwrittenBytes)) - freeBytes) return;
       set(imageId, null);
       throw new HoplaError('staging-full', 'Too many images wait for the storage; try again later.', {
         retryAfterMs: RETRY_AFTER_MS,
