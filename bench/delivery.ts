@@ -5,6 +5,7 @@ import { json } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import { readRows } from '../test/support/announcement.ts';
 import { jpeg } from '../test/support/images.ts';
 import { targetOf } from './contenders.ts';
 import { load } from './load.ts';
@@ -109,7 +110,7 @@ async function firstByteTime(service: Service, times: number, bytes: number): Pr
   try {
     const committed = new Map<string, number>();
     listener.on('notification', ({ payload = '' }) => {
-      const { image } = JSON.parse(payload);
+      const { image } = readRows(payload);
       if (image?.status === 'received') committed.set(image.id, performance.now());
     });
     await listener.query('LISTEN hopla_changes');

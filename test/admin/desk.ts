@@ -8,6 +8,7 @@ import type { Image, Ticket } from '../../src/database/models.ts';
 import type { ImageStatus } from '../../src/database/states.ts';
 import { createUser } from '../../src/identity/users.ts';
 import { openTicket } from '../../src/tickets/open.ts';
+import { readRows } from '../support/announcement.ts';
 import { type Json, until } from '../support/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { prepareTemplate } from '../support/template.ts';
@@ -62,7 +63,7 @@ export async function openDesk(): Promise<Desk> {
 export async function listen(databaseUrl: string) {
   const client = new pg.Client({ connectionString: databaseUrl });
   const heard: Json[] = [];
-  client.on('notification', ({ payload = '' }) => heard.push(JSON.parse(payload)));
+  client.on('notification', ({ payload = '' }) => heard.push(readRows(payload)));
   await client.connect();
   await client.query('LISTEN hopla_changes');
   return {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { readRows } from '../support/announcement.ts';
 import type { Journal } from './journal.ts';
 
 /** Listens to the database itself and journals every move of every image. */
@@ -60,8 +61,8 @@ export async function watchDatabase(databaseUrl: string, journal: Journal): Prom
     client.on('end', () => lost.resolve());
     const early: Announced[] = [];
     let listening = false;
-    client.on('notification', ({ payload = '{}' }) => {
-      const announced = JSON.parse(payload) as Announced;
+    client.on('notification', ({ payload = '' }) => {
+      const announced = readRows(payload) as Announced;
       if (listening) hear(announced);
       else early.push(announced);
     });
