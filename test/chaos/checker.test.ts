@@ -22,6 +22,15 @@ const lies: [string, (world: Doctored) => void, Record<string, number>][] = [
     { 'assets per photo other than one': 1 },
   ],
   [
+    'a photo without a slot stored more often than its client sent it',
+    (world) => {
+      world.assets.push({ ...at(world.assets, 0), publicId: 'hopla/another' });
+      alter(world.plan.tickets[0]?.photos[0], { slot: null, withCreation: true });
+      insert(world, { at: 1_001, kind: 'asked', photo: 'p0', method: 'POST' });
+    },
+    { 'assets per photo other than one': 1 },
+  ],
+  [
     'an asset that nobody sent',
     (world) => void world.assets.push({ publicId: 'hopla/stranger', bytes: 1, sha256: 'e'.repeat(64) }),
     { 'assets that belong to no photo': 1 },
@@ -187,6 +196,14 @@ describe('the checker of npm run chaos', () => {
     for (const { id } of extra)
       insert(world, { at: 3_000, kind: 'gave-up', photo: id, status: 422, message: 'code: ticket-full' });
     expect(violationsOf(world)).to.deep.equal({ 'photos that their client could not deliver': 1 });
+  });
+
+  it('lets a photo without a slot be stored once for each time that it was sent whole', () => {
+    const world = flawless();
+    world.assets.push({ ...at(world.assets, 0), publicId: 'hopla/another' });
+    alter(world.plan.tickets[0]?.photos[0], { slot: null, withCreation: true });
+    for (const time of [1_001, 1_002]) insert(world, { at: time, kind: 'asked', photo: 'p0', method: 'POST' });
+    expect(violationsOf(world)).to.deep.equal({});
   });
 
   it('says how to play the same world again', () => {

@@ -77,6 +77,9 @@ async function uploadPhoto(
       ...(photo.slot ? { slot: photo.slot } : {}),
       ...(photo.tellSha256 ? { sha256: photo.sha256 } : {}),
     },
+    onBeforeRequest(request) {
+      journal.write({ kind: 'asked', photo: photo.id, method: request.getMethod() });
+    },
     // The way of a stock client to look at answers; it changes nothing.
     onAfterResponse(request, response) {
       const offset = response.getHeader('Upload-Offset');

@@ -3,6 +3,7 @@ import { createWriteStream } from 'node:fs';
 /** Something that one of the parts of the world saw. `upload` is the last segment of an upload's URL: the image id. */
 type Happening =
   | { kind: 'started'; photo: string }
+  | { kind: 'asked'; photo: string; method: string }
   | { kind: 'response'; photo: string; method: string; upload: string | null; status: number; offset: number | null }
   /** The client was told that its last byte is safe. */
   | { kind: 'told'; photo: string; upload: string }

@@ -78,18 +78,22 @@ function makePhoto(random: Random, id: string, slots: boolean, options: Options)
     [2, 20],
     [20, 200],
     [50, 600],
-    [100, 600],
+    [10, 400],
     random.chance(0.3) ? [Math.min(1024, largest), largest] : [2, 100],
   ] as [number, number][]);
   const size = random.int(fewest * KIB, Math.min(most, largest) * KIB);
+  const deferLength = slots && target === 'hopla' && random.chance(0.08);
+  // Not to a stock server, which knows no slots: there most of them would be stored twice.
+  const withCreation = target === 'hopla' && !deferLength && random.chance(0.5);
+  const wanted = random.pick([null, 16 * KIB, 64 * KIB, 100_000, 256 * KIB]);
   const photo = {
     id,
     size,
     slot: slots ? `slot-${id}` : null,
-    chunkSize: chunkOf(random.pick([null, 16 * KIB, 64 * KIB, 100_000, 256 * KIB]), size),
-    // Without a slot the protocol has no way to tell the second POST of a photo from a second photo.
-    withCreation: slots && target === 'hopla' && random.chance(0.3),
-    deferLength: slots && target === 'hopla' && random.chance(0.08),
+    // In one piece, half of those that come with their creation.
+    chunkSize: withCreation && random.chance(0.5) ? null : chunkOf(wanted, size),
+    withCreation,
+    deferLength,
     tellSha256: random.chance(0.5),
   };
   return { ...photo, sha256: createHash('sha256').update(bytesOf(photo)).digest('hex') };
