@@ -140,12 +140,23 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const locker = createLocker(LOCK_TIMEOUT_MS);
   const holders = createHolders({ db, staging, intake, peers, locker, timeoutMs: LOCK_TIMEOUT_MS, log });
   starting.defer(() => holders.close());
-  return { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, peers, holders };
+  const dailyImages = createDailyImages(db, config.MAX_IMAGES_PER_DAY);
+  const creation = { ...finish, holders, dailyImages, maxImageBytes: config.MAX_IMAGE_BYTES };
+  const wholes = createWholes({ ...creation, peers });
+  starting.defer(() => wholes.close());
+  peers.onAsked(async (imageId, to) => {
+    await wholes.settle(imageId);
+    await holders.handOver(imageId, to);
+  });
+  const quarantine = metrics.countQuarantined(createQuarantine(staging.directory, config.QUARANTINE_HOURS * HOUR_MS));
+  const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics };
+  return { ...base, finish, creation, wholes, quarantine, peers, holders };
 }
 
 /** Puts right what an earlier process left, and sends off what waits. */
 async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Promise<Workers> {
   const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, peers, holders } = parts;
+  const { wholes, quarantine } = parts;
   const sends = config.TRANSFER_CONCURRENCY > 0;
   const reclaimed = sends && (await reclaimAlone({ db, peers, stagingId: staging.id, log }));
   const recovery = await startRecovery({
@@ -154,7 +165,8 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
     staging,
     isElsewhere: holders.isElsewhere,
     commitUpload: createCommit(finish, holders.locker),
-    quarantine: metrics.countQuarantined(createQuarantine(staging.directory, config.QUARANTINE_HOURS * HOUR_MS)),
+    isComing: wholes.isComing,
+    quarantine,
     discardStaged: (image) => discardStaged(finish, image),
     maxImageBytes: config.MAX_IMAGE_BYTES,
     log,
@@ -168,6 +180,7 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
     storage: metrics.measure(storage),
     breaker,
     reportProgress: hub.report,
+    giveBack: quarantine.giveBack,
     maxAttempts: config.TRANSFER_ATTEMPTS,
     reach,
     log,
@@ -184,7 +197,7 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
 
 /** Everything that answers requests; uploads come first, since nothing may touch their bodies before they do. */
 async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
-  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, holders } = parts;
+  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, creation, wholes } = parts;
   const callers = createCallers(db);
   const authenticate = createAuthentication(callers);
   const creations = createRateLimit(config.MAX_CREATIONS_PER_MINUTE, 'creations');
@@ -193,10 +206,6 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   const offsetOf: OffsetOf = async (image) => (await staging.sizeOf(image.id)) ?? 0;
   const checks = createChecks(parts);
 
-  const dailyImages = createDailyImages(db, config.MAX_IMAGES_PER_DAY);
-  const creation = { ...finish, holders, dailyImages, maxImageBytes: config.MAX_IMAGE_BYTES };
-  const wholes = createWholes(creation);
-  starting.defer(() => wholes.close());
   const tus = createTusServer({ ...creation, wholes, reportProgress: hub.report });
   const ticketAccess = createTicketAccess(db);
   const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });

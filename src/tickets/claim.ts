@@ -51,9 +51,13 @@ export async function claimPlace(db: Database, takePlace: TakePlace, request: Pl
  * more). Throws what `claimPlace` throws.
  */
 export async function findPlaceTaken(db: Database, request: PlaceRequest): Promise<Image | null> {
-  // A repeat of a claim whose answer was lost finds itself.
-  const own = request.facts ? await Image.query(db).findById(request.imageId) : undefined;
-  if (own) return own;
+  if (request.facts) {
+    // A repeat of a claim whose answer was lost finds itself: under the ticket's lock, as that one has come to its end
+    // then. Its file would be removed otherwise, and its COMMIT still get through.
+    await Ticket.query(db).findById(request.ticketId).forNoKeyUpdate();
+    const own = await Image.query(db).findById(request.imageId);
+    if (own) return own;
+  }
   if (request.slot !== null) {
     const image = await Image.query(db)
       .findOne({ ticket_id: request.ticketId, slot: request.slot })

@@ -3,7 +3,7 @@ import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, type Ticket } from '../database/models.ts';
-import { isStaged, owedStatuses, stagedStatuses } from '../database/states.ts';
+import { type ImageStatus, isStaged, owedStatuses, stagedStatuses } from '../database/states.ts';
 import { isId } from '../tickets/access.ts';
 import { expireTickets } from '../tickets/expire.ts';
 import type { Quarantine } from '../uploads/quarantine.ts';
@@ -16,6 +16,8 @@ export type RecoveryDeps = {
   staging: Staging;
   /** Whether another process receives this upload: it looks after it then. */
   isElsewhere: (image: Image) => Promise<boolean>;
+  /** Whether some process may be about to make the row of a staged file that has none. */
+  isComing: (imageId: string, signal: AbortSignal) => Promise<boolean>;
   /** Where files go that no image is known for. */
   quarantine: Quarantine;
   /** Commits an upload whose bytes are all here; throws when it cannot. */
@@ -30,6 +32,8 @@ export type Recovery = { close(): Promise<void> };
 const EXPIRY_MS = 5_000;
 const RECOVERY_MS = 60_000;
 const BATCH = 500;
+/** How long other processes may take, for each batch, to say which files they are about to commit. */
+const ASK_MS = 5_000;
 
 /*
  * Where a process can die (the names are those of failpoints.ts, at each of which a test kills it), and who puts it right:
@@ -37,7 +41,8 @@ const BATCH = 500;
  *   place.claimed        the row is an upload without a byte: the client goes on, or the ticket's expiry ends it
  *   upload.opened        likewise
  *   upload.written       the file's size is the offset: likewise; with its last byte `commitComplete`, and every HEAD
- *   upload.synced        `commitComplete`, and every HEAD
+ *   upload.synced        `commitComplete`, and every HEAD; one that came whole with its creation has no row yet: its client
+ *                        sends it again, `setAside`
  *   upload.committed     HEAD answers from the database, the transfer's job is there; were it not, `queueOwed`
  *   upload.answered      likewise
  *   transfer.fetched     the job comes back (reclaim.ts, or pg-boss after a missed heartbeat)
@@ -172,21 +177,38 @@ async function sweepFiles(deps: RecoveryDeps): Promise<void> {
     deps.log.warn({ imageId }, 'a file was removed from quarantine: nobody came for it');
 }
 
-async function sweepBatch({ db, staging, quarantine, log }: RecoveryDeps, ids: string[]): Promise<void> {
-  if (ids.length === 0) return;
-  const images = await Image.query(db).select('id', 'status').whereIn('id', ids);
-  const statuses = new Map(images.map(({ id, status }) => [id, status]));
-  for (const id of ids) {
-    const status = statuses.get(id);
-    if (status && isStaged(status)) continue;
-    if (status) {
-      log.warn({ imageId: id, status }, 'a staged file that nobody waits for was removed');
-      await staging.remove(id);
-    } else {
-      const bytes = await quarantine.take(id);
-      if (bytes === null) continue;
-      log.warn({ imageId: id, bytes }, 'a staged file of no known image is in quarantine');
-    }
+async function sweepBatch(deps: RecoveryDeps, ids: string[]): Promise<void> {
+  const { db, staging, log } = deps;
+  const statuses = await readStatuses(db, ids);
+  for (const [id, status] of statuses) {
+    if (isStaged(status)) continue;
+    log.warn({ imageId: id, status }, 'a staged file that nobody waits for was removed');
+    await staging.remove(id);
     staging.release(id);
   }
+  await setAside(
+    deps,
+    ids.filter((id) => !statuses.has(id)),
+  );
+}
+
+/** Puts files without a row into quarantine, unless they are about to get one. */
+async function setAside({ db, staging, quarantine, isComing, log }: RecoveryDeps, ids: string[]): Promise<void> {
+  const signal = AbortSignal.timeout(ASK_MS);
+  const strays: string[] = [];
+  for (const id of ids) if (!(await isComing(id, signal))) strays.push(id);
+  // Who is not about to commit one may have done so since the database was asked.
+  const statuses = await readStatuses(db, strays);
+  for (const id of strays) {
+    const bytes = statuses.has(id) ? null : await quarantine.take(id);
+    if (bytes === null) continue;
+    log.warn({ imageId: id, bytes }, 'a staged file of no known image is in quarantine');
+    staging.release(id);
+  }
+}
+
+async function readStatuses(db: Database, ids: string[]): Promise<Map<string, ImageStatus>> {
+  if (ids.length === 0) return new Map();
+  const images = await Image.query(db).select('id', 'status').whereIn('id', ids);
+  return new Map(images.map(({ id, status }) => [id, status]));
 }

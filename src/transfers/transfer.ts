@@ -21,6 +21,8 @@ export type TransferDeps = {
   storage: Storage;
   breaker: Breaker;
   reportProgress: ReportProgress;
+  /** Brings back a staged file that was set aside before its image was known; see quarantine.ts. */
+  giveBack: (imageId: string) => Promise<boolean>;
   maxAttempts: number;
   reach: Reach;
   log: Logger;
@@ -130,7 +132,14 @@ async function recordFailure(
   failure: HoplaError,
 ): Promise<TransferEnd> {
   const { log, maxAttempts, breaker } = deps;
-  if (failure.code === 'staged-file-lost') return giveUp(deps, claim, image, failure, image.attempts);
+  if (failure.code === 'staged-file-lost') {
+    if (await deps.giveBack(image.id)) {
+      log.warn({ imageId: image.id }, 'the staged file of this image is back from quarantine');
+      await handBack(deps, claim, 0);
+      return { state: 'waiting', delayMs: 0 };
+    }
+    return giveUp(deps, claim, image, failure, image.attempts);
+  }
   if (failure.code === 'storage-refused') return giveUp(deps, claim, image, failure, image.attempts + 1);
   const away = await breaker.judge(failure);
   const attempts = image.attempts + (away ? 0 : 1);

@@ -7,7 +7,7 @@ import { HoplaError } from '../errors.ts';
 import { isId } from '../tickets/access.ts';
 import type { Intake } from './intake.ts';
 import type { LocalLocker } from './lock.ts';
-import type { Peers } from './peers.ts';
+import type { HandOver, Peers } from './peers.ts';
 import type { Staging } from './staging.ts';
 
 /**
@@ -24,6 +24,8 @@ export type Holders = {
   claim(imageId: string): string;
   /** True when another process receives this upload, and lives. */
   isElsewhere(image: Pick<Image, 'holder'>): Promise<boolean>;
+  /** Hands an upload over to another process that asks for it; see `Peers.onAsked`. */
+  handOver: HandOver;
   /** Waits until no request is at an upload any more, so that others may take what this process held. */
   close(): Promise<void>;
 };
@@ -87,7 +89,7 @@ export function createHolders({ db, staging, intake, peers, locker, timeoutMs, l
     return changed === 1;
   };
 
-  peers.onAsked(async (imageId, to) => {
+  const handOver: HandOver = async (imageId, to) => {
     const lock = locker.newLock(imageId);
     await lock.lock(AbortSignal.timeout(timeoutMs), () => {});
     try {
@@ -100,7 +102,7 @@ export function createHolders({ db, staging, intake, peers, locker, timeoutMs, l
     } finally {
       await lock.unlock();
     }
-  });
+  };
 
   return {
     locker: { newLock: (id) => lockAmongAll(locker.newLock(id), (signal) => holdSoon(id, signal)) },
@@ -108,6 +110,7 @@ export function createHolders({ db, staging, intake, peers, locker, timeoutMs, l
       held.set(imageId, true);
       return peers.own;
     },
+    handOver,
     isElsewhere: async ({ holder }) => holder !== null && holder !== peers.own && !(await peers.isGone(holder)),
     close: () => locker.whenFree(CLOSE_MS),
   };

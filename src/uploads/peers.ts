@@ -17,6 +17,8 @@ export type Peers = {
   readonly own: string;
   /** Asks a process to hand an upload over to this one: `done` when it did, `gone` when there is no such process. */
   askFor(imageId: string, name: string, signal: AbortSignal): Promise<'done' | 'gone'>;
+  /** Asks every other process likewise; rejects when one of them lives and does not. */
+  askAll(imageId: string, signal: AbortSignal): Promise<void>;
   /** True when the process has ended. */
   isGone(name: string): Promise<boolean>;
   /** Whether any other process is there. */
@@ -77,19 +79,23 @@ export async function joinPeers(stagingDirectory: string, log: Logger): Promise<
     socket?.destroy();
     return socket === null;
   };
+  const askFor = async (imageId: string, name: string, signal: AbortSignal) => {
+    while (!signal.aborted) {
+      const socket = await sockets.reach(name);
+      if (socket === null) return 'gone';
+      if ((await ask(socket, `release ${own} ${imageId}`, signal)) === 'done') return 'done';
+      // It refused, or ended before it could answer: then the next try finds it gone.
+      if (!signal.aborted && !(await isGone(name))) throw new Error(`process ${name} did not hand over ${imageId}`);
+    }
+    throw signal.reason;
+  };
   const opened = opening.move();
   return {
     own,
     isGone,
-    async askFor(imageId, name, signal) {
-      while (!signal.aborted) {
-        const socket = await sockets.reach(name);
-        if (socket === null) return 'gone';
-        if ((await ask(socket, `release ${own} ${imageId}`, signal)) === 'done') return 'done';
-        // It refused, or ended before it could answer: then the next try finds it gone.
-        if (!signal.aborted && !(await isGone(name))) throw new Error(`process ${name} did not hand over ${imageId}`);
-      }
-      throw signal.reason;
+    askFor,
+    async askAll(imageId, signal) {
+      for (const name of await sockets.others()) await askFor(imageId, name, signal);
     },
     get alone() {
       return watched.alone;

@@ -7,15 +7,18 @@ import { hasErrno } from './staging.ts';
  * older backup, and then they are photos that somebody was promised.
  */
 export type Quarantine = {
-  /** Moves a staged file aside and resolves to its bytes; null when it is too young, or not there any more. */
+  /** Moves a staged file aside and resolves to its bytes; null when it is not there any more. */
   take(imageId: string): Promise<number | null>;
+  /**
+   * Moves a file back that was taken; false when it was not. A commit may come late: that of a process which was killed
+   * while the database was frozen, say, or from a newer backup.
+   */
+  giveBack(imageId: string): Promise<boolean>;
   /** Removes for good what was taken longer ago than it is kept; resolves to the ids. */
   clear(): Promise<string[]>;
 };
 
 const FOLDER = '.quarantine';
-/** A younger file may belong to an image that is about to get its row (whole.ts), in this process or another. */
-const FRESH_MS = 10 * 60_000;
 
 /** @param keepMs how long files are kept, in milliseconds */
 export function createQuarantine(stagingDirectory: string, keepMs: number): Quarantine {
@@ -26,8 +29,7 @@ export function createQuarantine(stagingDirectory: string, keepMs: number): Quar
       await mkdir(folder, { recursive: true, mode: 0o700 });
       const now = new Date();
       try {
-        const { size, mtimeMs } = await stat(path);
-        if (now.getTime() - mtimeMs < FRESH_MS) return null;
+        const { size } = await stat(path);
         // The time since when it is kept. First, as whoever dies in between finds it where it was.
         await utimes(path, now, now);
         await rename(path, join(folder, imageId));
@@ -35,6 +37,15 @@ export function createQuarantine(stagingDirectory: string, keepMs: number): Quar
       } catch (error) {
         // Another process on this staging area was first.
         if (hasErrno(error, 'ENOENT')) return null;
+        throw error;
+      }
+    },
+    async giveBack(imageId) {
+      try {
+        await rename(join(folder, imageId), join(stagingDirectory, imageId));
+        return true;
+      } catch (error) {
+        if (hasErrno(error, 'ENOENT')) return false;
         throw error;
       }
     },

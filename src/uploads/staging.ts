@@ -1,18 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import {
-  type FileHandle,
-  link,
-  mkdir,
-  open,
-  readFile,
-  rm,
-  stat,
-  statfs,
-  unlink,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, readFile, rm, stat, statfs, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoplaError } from '../errors.ts';
 
@@ -28,8 +16,6 @@ export type Staging = {
   open(imageId: string): Promise<FileHandle>;
   /** Makes the file's bytes and its directory entry survive a power cut. When that fails, the file is gone. */
   persist(imageId: string, handle: FileHandle): Promise<void>;
-  /** Makes the file as young as it can be. */
-  touch(imageId: string): Promise<void>;
   /** Removes the file; one that is not there is no error. */
   remove(imageId: string): Promise<void>;
   /** Sets `bytes` of the budget aside for an image of a user, or throws 507 `staging-full` or `user-staging-full`. */
@@ -141,10 +127,6 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
         await remove(imageId).catch(() => {});
         throw error;
       }
-    },
-    async touch(imageId) {
-      const now = new Date();
-      await utimes(pathOf(imageId), now, now).catch(() => {});
     },
     remove,
     async reserve(imageId, bytes, userId) {

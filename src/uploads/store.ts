@@ -187,13 +187,19 @@ export class StagingStore extends FileStore {
     }
   }
 
+  async #find(id: string): Promise<Image | undefined> {
+    const { db, staging, wholes } = this.#deps;
+    await wholes.settle(id);
+    const image = await Image.query(db).findById(id);
+    if (image || (await staging.sizeOf(id)) === null) return image;
+    // A whole image that another process could not commit yet: turned away, it would come a second time.
+    if (await wholes.isComing(id)) throw new HoplaError('upload-uncommitted', undefined, { retryAfterMs: 1000 });
+    return Image.query(db).findById(id);
+  }
+
   async #load(id: string): Promise<Image> {
     const { ticketId } = this.#exchange;
-    await this.#deps.wholes.settle(id);
-    const image = isId(id) ? await Image.query(this.#deps.db).findById(id) : undefined;
-    // A whole image that another process could not commit yet: turned away, it would come a second time.
-    if (!image && isId(id) && (await this.#deps.staging.sizeOf(id)) !== null)
-      throw new HoplaError('upload-uncommitted', undefined, { retryAfterMs: 1000 });
+    const image = isId(id) ? await this.#find(id) : undefined;
     if (image?.ticketId !== ticketId) throw new HoplaError('upload-not-found');
     if (image.status !== 'uploading' && !isReceived(image.status))
       throw new HoplaError('upload-gone', `The upload is ${image.status}.`);

@@ -6,12 +6,15 @@ import { byteLength, gatherBody, writeFully } from './append.ts';
 import { type Admission, admit, type Creation, type CreationDeps, knownOffset, OFFSET_STREAM } from './creation.ts';
 import { type FinishDeps, logReceived, toReceived } from './finish.ts';
 import type { FileBytes } from './image-header.ts';
+import type { Peers } from './peers.ts';
 
 /** Larger images take a place before their bytes come in: they are worth a second transaction, and too large for memory. */
 const MOST_BYTES = 512 * 1024;
 const RETRY_MS = 1_000;
+/** How long another process may take to say whether it has an image in mind, in milliseconds. */
+const ASK_MS = 5_000;
 
-export type WholeDeps = FinishDeps & CreationDeps;
+export type WholeDeps = FinishDeps & CreationDeps & { peers: Pick<Peers, 'askAll'> };
 
 /** Which upload the client has now, and where it stands: below its size for as long as it is not committed. */
 export type Landed = { imageId: string; offset: number };
@@ -29,6 +32,11 @@ export type Wholes = {
   receive(request: PlaceRequest, userId: string, pieces: Buffer[]): Promise<Landed | null>;
   /** Tries again to commit what could not be committed; throws 423 `upload-uncommitted` while that is so. */
   settle(imageId: string): Promise<void>;
+  /**
+   * Whether a staged file without a row belongs to an image that some process has in mind: then it may get its row at any
+   * moment. When that is not so, the database has to be asked once more, as it may have got it just now.
+   */
+  isComing(imageId: string, signal?: AbortSignal): Promise<boolean>;
   close(): void;
 };
 
@@ -40,12 +48,19 @@ export async function gatherWhole(body: IncomingMessage, { size }: Creation): Pr
 }
 
 /** A durable image without a row; what it holds of the staging area stays its own. */
-type Uncommitted = { request: PlaceRequest & { facts: ReceivedFacts }; admission: Admission };
+type Uncommitted = {
+  request: PlaceRequest & { facts: ReceivedFacts };
+  admission: Admission;
+  trying: Promise<Landed> | null;
+};
 
 export function createWholes(deps: WholeDeps): Wholes {
-  const { db, staging, intake, arrivals, log, reach } = deps;
+  const { db, staging, intake, arrivals, peers, log, reach } = deps;
+  /** On their way through `receive`, and those that it had to leave uncommitted. */
+  const arriving = new Set<string>();
   const uncommitted = new Map<string, Uncommitted>();
   let timer: NodeJS.Timeout | undefined;
+  let closed = false;
 
   /** The image, durable and looked at; null when it cannot be had. */
   const land = async ({ imageId, expectedSha256 }: PlaceRequest, pieces: Buffer[], size: number) => {
@@ -69,11 +84,21 @@ export function createWholes(deps: WholeDeps): Wholes {
 
   const discard = async ({ imageId }: PlaceRequest, admission: Admission) => {
     uncommitted.delete(imageId);
-    await staging.remove(imageId);
-    await admission.withdraw();
+    await staging.remove(imageId).finally(admission.withdraw);
   };
 
-  const commit = async (one: Uncommitted): Promise<Landed> => {
+  /**
+   * One try at a time: of two, one could find no place and remove the file, for which the other is just given a place that
+   * became free.
+   */
+  const commit = (one: Uncommitted): Promise<Landed> => {
+    one.trying ??= attempt(one).finally(() => {
+      one.trying = null;
+    });
+    return one.trying;
+  };
+
+  const attempt = async (one: Uncommitted): Promise<Landed> => {
     const { request, admission } = one;
     const { imageId, ticketId, facts } = request;
     try {
@@ -99,39 +124,56 @@ export function createWholes(deps: WholeDeps): Wholes {
   };
 
   const retryLater = () => {
-    timer ??= setTimeout(async () => {
-      for (const one of [...uncommitted.values()]) {
-        // Kept from looking forgotten, while the database is away: see quarantine.ts.
-        await staging.touch(one.request.imageId);
-        await commit(one).catch(() => {});
-      }
+    if (closed) return;
+    timer ??= setTimeout(() => {
       timer = undefined;
-      if (uncommitted.size > 0) retryLater();
+      // Together, as they go into few transactions; who fails again comes back here.
+      for (const one of uncommitted.values()) commit(one).catch(() => {});
     }, RETRY_MS);
+  };
+
+  const receive = async (request: PlaceRequest, userId: string, pieces: Buffer[], size: number) => {
+    const admission = await admit(deps, request, userId).catch(() => null);
+    if (!admission) return null;
+    const facts = await land(request, pieces, size);
+    if (!facts) {
+      await discard(request, admission);
+      return null;
+    }
+    await reach('upload.synced');
+    const landed = await commit({ request: { ...request, facts }, admission, trying: null });
+    if (landed.imageId === request.imageId && landed.offset === size) await reach('upload.committed');
+    return landed;
   };
 
   return {
     async receive(request, userId, pieces) {
       const { size, imageId } = request;
       if (size === null || byteLength(pieces) !== size) return null;
-      const admission = await admit(deps, request, userId).catch(() => null);
-      if (!admission) return null;
-      const facts = await land(request, pieces, size);
-      if (!facts) {
-        await discard(request, admission);
-        return null;
+      arriving.add(imageId);
+      try {
+        return await receive(request, userId, pieces, size);
+      } finally {
+        arriving.delete(imageId);
       }
-      await reach('upload.synced');
-      const landed = await commit({ request: { ...request, facts }, admission });
-      if (landed.imageId === imageId && landed.offset === size) await reach('upload.committed');
-      return landed;
     },
     async settle(imageId) {
       const one = uncommitted.get(imageId);
       if (one) await commit(one);
-      if (uncommitted.has(imageId)) throw new HoplaError('upload-uncommitted', undefined, { retryAfterMs: 1000 });
+      if (uncommitted.has(imageId) || arriving.has(imageId))
+        throw new HoplaError('upload-uncommitted', undefined, { retryAfterMs: 1000 });
     },
-    close: () => clearTimeout(timer),
+    async isComing(imageId, signal = AbortSignal.timeout(ASK_MS)) {
+      if (arriving.has(imageId) || uncommitted.has(imageId)) return true;
+      return peers.askAll(imageId, signal).then(
+        () => false,
+        () => true,
+      );
+    },
+    close() {
+      closed = true;
+      clearTimeout(timer);
+    },
   };
 }
 

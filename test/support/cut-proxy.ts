@@ -16,7 +16,8 @@ export type CutProxy = {
   restore(options?: { forget?: boolean }): void;
   /**
    * Springs once, when a client has sent these texts one after the other over one connection: `before` the last of them
-   * gets through, or `after` it did and its answer did not. Then everything is cut.
+   * gets through, or `after` it did and its answer did not. Then everything is cut. Resets the connections there are: on
+   * those, a statement that was prepared before is not sent as text again.
    */
   trap(texts: string[], when: 'before' | 'after'): Promise<void>;
   /** Cuts or freezes, once, when clients have sent this many bytes from now on; those get through before `freeze`. */
@@ -134,8 +135,9 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
       waiting.clear();
     },
     trap(texts, when) {
+      cut();
+      mode = 'pass';
       return new Promise((spring) => {
-        for (const link of links) link.seen = 0;
         trap = { texts, when, spring };
       });
     },

@@ -84,6 +84,7 @@ describe('a worker', () => {
       storage,
       breaker,
       reportProgress: () => {},
+      giveBack: async () => false,
       maxAttempts: 1,
       reach: passBy,
       log: book.log,

@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Image } from '../../src/database/models.ts';
@@ -83,9 +83,6 @@ describe('recovery', () => {
     await stage(short.imageId, bytes.subarray(0, 1000));
     const unknown = randomUUIDv7();
     await stageOld(unknown, bytes);
-    // Some request in another process may be about to put this one into the database.
-    const fresh = randomUUIDv7();
-    await stage(fresh, bytes);
     await stage('notes.txt', Buffer.from('of whoever looks after this machine'));
     return {
       bytes,
@@ -99,13 +96,12 @@ describe('recovery', () => {
       cancelled,
       late,
       unknown,
-      fresh,
     };
   };
 
   const expectTidy = async (mess: Awaited<ReturnType<typeof leaveMess>>) => {
     const { bytes, storedBefore, uncommitted, halfway, jobless, waiting, lost, short, cancelled, late } = mess;
-    const { unknown, fresh } = mess;
+    const { unknown } = mess;
     for (const begun of [storedBefore, uncommitted, jobless, waiting]) {
       const image = await untilImage(api, begun, ['stored']);
       expect(image.attempts).to.equal(0);
@@ -128,7 +124,7 @@ describe('recovery', () => {
     await untilImage(api, cancelled, ['cancelled']);
     expect(await untilImage(api, halfway, ['uploading'])).to.include({ offset: 1000 });
     // The rest of a file may still be wanted by an admin who looks for the cause.
-    const kept = [halfway.imageId, short.imageId, fresh, 'notes.txt'].sort();
+    const kept = [halfway.imageId, short.imageId, 'notes.txt'].sort();
     await until('staging has only what is waited for', async () => {
       const files = await gateway.stagedFiles();
       return JSON.stringify(files.sort()) === JSON.stringify(kept);
@@ -194,6 +190,23 @@ describe('recovery', () => {
       second,
       first,
     ]);
+  });
+
+  it('brings a file back from quarantine when its image is known after all', async () => {
+    await gateway.restart({ TRANSFER_CONCURRENCY: '0' });
+    const bytes = photo();
+    const begun = await begin(bytes);
+    await begun.send();
+    await gateway.stop();
+    // As after a start with an older backup of the database, which is taken back.
+    await mkdir(quarantine());
+    await rename(join(gateway.config.STAGING_DIR, begun.imageId), join(quarantine(), begun.imageId));
+    await gateway.restart({ TRANSFER_CONCURRENCY: '1' });
+    const image = await untilImage(api, begun, ['stored']);
+    await expectStoredOnce(directory(), image, bytes);
+    expect(image.attempts).to.equal(0);
+    expect(await readdir(quarantine())).to.deep.equal([]);
+    await until('staging is empty', async () => (await gateway.stagedFiles()).length === 0);
   });
 
   it('shares the work between two processes that start and stop', async () => {

@@ -94,6 +94,32 @@ describe('a process that ends in the middle of its work', () => {
     });
   });
 
+  describe('by kill -9 while it receives an image that came whole with its creation', () => {
+    for (const [failpoint, left] of [
+      ['upload.synced', []],
+      ['upload.committed', ['received']],
+      ['upload.answered', ['received']],
+    ] as const) {
+      it(`at ${failpoint}: the image is ${left[0] ?? 'not known'}, and in the end stored once`, async () => {
+        hopla.kill('SIGKILL');
+        await hopla.ended;
+        await startToDieAt(failpoint);
+        const bytes = photo(200_000);
+        const ticket = await api.openTicket(1);
+        const options = { uploadDataDuringCreation: true, metadata: { slot: 'only' }, retryDelays };
+        const phone = tusUpload(bytes, { ...tusOptions(ticket), ...options });
+        expect(await hopla.ended).to.equal('SIGKILL');
+        expect((await rows(ticket)).map(({ status }) => status)).to.deep.equal(left);
+        expect(await host.stagedFiles()).to.have.length(1);
+        await start();
+        await phone;
+        const { images } = await untilCompleted(api, ticket.id);
+        expect(images).to.have.length(1);
+        await expectAllDone(images[0], bytes);
+      });
+    }
+  });
+
   describe('by kill -9 at the very end', () => {
     it('leaves nothing to do once the file went', async () => {
       hopla.kill('SIGKILL');

@@ -1,0 +1,183 @@
+import { createHash, randomUUIDv7 } from 'node:crypto';
+import { expect } from 'chai';
+import pino from 'pino';
+import { passBy } from '../../src/failpoints.ts';
+import { type Gateway, startGateway } from '../../src/gateway.ts';
+import { claimPlace, claimPlaces, type PlaceRequest, type TakePlace } from '../../src/tickets/claim.ts';
+import { openStaging } from '../../src/uploads/staging.ts';
+import { createWholes, type WholeDeps } from '../../src/uploads/whole.ts';
+import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
+import { type CutProxy, startCutProxy } from '../support/cut-proxy.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { jpeg } from '../support/images.ts';
+import { createLogBook } from '../transfers/rig.ts';
+import { createEndpoint } from './raw.ts';
+
+const COMMIT = ['INSERT INTO pgboss.job', 'COMMIT;'];
+
+describe('an image that came whole with its creation', () => {
+  const book = createLogBook();
+  let gateway: TestGateway;
+  let cutOff: Gateway;
+  let proxy: CutProxy;
+  let api: Api;
+  let seed = 0;
+  const photo = () => {
+    seed += 1;
+    return jpeg({ bytes: 100_000, seed });
+  };
+  /** Of the process whose database goes away. */
+  const startCutOff = async (PORT = 0) => {
+    const { config } = gateway;
+    cutOff = await startGateway({ ...config, PORT, DATABASE_URL: proxy.url, TRANSFER_CONCURRENCY: 0 }, book.log);
+  };
+  before(async () => {
+    gateway = await startTestGateway();
+    api = createApi(gateway.url, (await gateway.createUser()).token);
+    proxy = await startCutProxy(gateway.config.DATABASE_URL);
+    await startCutOff();
+  });
+  after(async () => {
+    proxy.restore();
+    await cutOff.close();
+    await gateway.close();
+    await proxy.close();
+  });
+  const through = ({ url }: Gateway, ticket: Json) => ({
+    ...ticket,
+    uploadUrl: ticket.uploadUrl.replace(gateway.url, url),
+  });
+  const expectStoredOnce = async (ticketId: string, bytes: Buffer) => {
+    const { images } = await untilCompleted(api, ticketId);
+    expect(images.map(({ sha256 }: Json) => sha256)).to.deep.equal([createHash('sha256').update(bytes).digest('hex')]);
+    const sent = gateway.cloudinary.ledger.entries({ publicId: images[0].storage.key, operation: 'upload' });
+    expect(sent.filter(({ stored }) => stored)).to.have.length(1);
+    return images[0].id as string;
+  };
+  /** An image that a process cannot commit, as its database goes away just before the COMMIT. */
+  const leaveUncommitted = async () => {
+    const bytes = photo();
+    const ticket = await api.openTicket(1);
+    const cut = proxy.trap(COMMIT, 'before');
+    const { status, headers } = await createEndpoint(through(cutOff, ticket)).create({
+      size: bytes.length,
+      body: bytes,
+    });
+    await cut;
+    expect(`${status} ${headers['upload-offset']}`).to.equal(`201 ${bytes.length - 1}`);
+    const url = String(headers.location).replace(cutOff.url, gateway.url);
+    return { ticket, bytes, url, endpoint: createEndpoint(ticket), id: url.split('/').at(-1) ?? '' };
+  };
+
+  it('is not given up by other processes while the one lives that has it in mind', async () => {
+    const { ticket, bytes, url, endpoint, id } = await leaveUncommitted();
+    expect((await endpoint.head(url)).status).to.equal(423);
+    // Recovers as it starts.
+    const third = await startGateway({ ...gateway.config, PORT: 0, TRANSFER_CONCURRENCY: 0 }, book.log);
+    await third.close();
+    expect(await gateway.stagedFiles()).to.deep.equal([id]);
+    proxy.restore();
+    await until(
+      'it is committed',
+      async () => (await endpoint.head(url)).headers['upload-offset'] === `${bytes.length}`,
+    );
+    expect(await expectStoredOnce(ticket.id, bytes)).to.equal(id);
+  });
+
+  it('is sent again by its client when the process ends that had it in mind', async () => {
+    const bytes = photo();
+    const ticket = await api.openTicket(1);
+    const cut = proxy.trap(COMMIT, 'before');
+    const asked: string[] = [];
+    let created = '';
+    const uploading = tusUpload(bytes, {
+      ...tusOptions(through(cutOff, ticket)),
+      uploadDataDuringCreation: true,
+      retryDelays: Array(100).fill(50),
+      onAfterResponse(request, response) {
+        asked.push(`${request.getMethod()} ${response.getStatus()}`);
+        created ||= response.getHeader('Location') ?? '';
+      },
+    });
+    await cut;
+    await until('its client has its address', () => created !== '');
+    await cutOff.close();
+    proxy.restore();
+    await startCutOff(Number(new URL(cutOff.url).port));
+    await uploading;
+    expect(asked.filter((one) => one.startsWith('POST'))).to.deep.equal(['POST 201', 'POST 201']);
+    expect(asked).to.include('HEAD 404');
+    const id = await expectStoredOnce(ticket.id, bytes);
+    expect(created).not.to.include(id);
+    await until('its first file is set aside', async () => (await gateway.stagedFiles()).length === 0);
+  });
+
+  it('finds itself when its COMMIT is still on its way, though the time of its ticket has run out', async () => {
+    const ticket = await api.openTicket(1);
+    await gateway
+      .db('tickets')
+      .where({ id: ticket.id })
+      .update({ expires_at: new Date(Date.now() + 300) });
+    const request = placeRequest(ticket.id);
+    const takePlace: TakePlace = async (place) => (await claimPlaces(gateway.db, [place]))[0] ?? null;
+    const first = await gateway.db.transaction();
+    expect(await claimPlaces(first, [request])).to.have.length(1);
+    await until('the time has run out', async () => Date.now() > new Date(ticket.createdAt).getTime() + 400);
+    const again = claimPlace(gateway.db, takePlace, request);
+    again.catch(() => {});
+    await until('it waits for the first', async () => {
+      const { rows } = await gateway.db.raw(
+        "SELECT count(*)::int AS waiting FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+      );
+      return rows[0].waiting === 1;
+    });
+    await first.commit();
+    expect((await again).image.id).to.equal(request.imageId);
+  });
+
+  it('is tried one time after the other, however many ask', async () => {
+    const { STAGING_DIR: directory } = gateway.config;
+    const staging = await openStaging({ directory, budgetBytes: 1e9, freeBytes: 0 });
+    const gates: PromiseWithResolvers<null>[] = [];
+    const takePlace: TakePlace = () => {
+      gates.push(Promise.withResolvers());
+      return gates.at(-1)?.promise ?? Promise.resolve(null);
+    };
+    const facts = { sha256: 'a', md5: 'b', header: null };
+    const wholes = createWholes({
+      ...{ db: gateway.db, staging, reach: passBy, log: pino({ level: 'silent' }), maxImageBytes: 1e6 },
+      arrivals: { takePlace, receive: async () => false },
+      dailyImages: { take: async () => async () => {} },
+      intake: { conclude: async () => facts, observe: async () => {}, forget() {} },
+      holders: { claim: () => '' },
+      peers: { askAll: async () => {} },
+    } satisfies WholeDeps);
+    const ticket = await api.openTicket(1);
+    const request = { ...placeRequest(ticket.id), facts: null };
+    const receiving = wholes.receive(request, '', [Buffer.alloc(request.size ?? 0)]);
+    await until('it is tried', () => gates.length === 1);
+    gates[0]?.reject(new Error('Connection terminated'));
+    expect(await receiving).to.deep.equal({ imageId: request.imageId, offset: 99 });
+    const settling = [1, 2].map(() => wholes.settle(request.imageId).catch((error) => error.code));
+    await until('it is tried again', () => gates.length > 1);
+    expect(await wholes.isComing(request.imageId)).to.equal(true);
+    gates[1]?.reject(new Error('Connection terminated'));
+    expect(await Promise.all(settling)).to.deep.equal(['upload-uncommitted', 'upload-uncommitted']);
+    expect(gates, 'tries').to.have.length(2);
+    await until('it is tried again by itself', () => gates.length === 3);
+    // No place, and no row: it has one no more, for which the ticket may not have been full meanwhile.
+    await gateway.db('tickets').where({ id: ticket.id }).update({ expires_at: new Date() });
+    gates[2]?.resolve(null);
+    await until('its file is gone', async () => (await staging.sizeOf(request.imageId)) === null);
+    expect(await wholes.isComing(request.imageId)).to.equal(false);
+    wholes.close();
+  });
+});
+
+function placeRequest(ticketId: string) {
+  const facts = { size: 100, sha256: 'a'.repeat(64), md5: 'b'.repeat(32), contentType: null, format: null };
+  return {
+    ...{ ticketId, imageId: randomUUIDv7(), slot: null, size: 100, filename: null, uploadMetadata: null },
+    ...{ expectedSha256: null, staging: 'nowhere', holder: null, facts: { ...facts, width: null, height: null } },
+  } satisfies PlaceRequest;
+}
