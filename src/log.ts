@@ -23,7 +23,8 @@ export async function createLog(level: string): Promise<Logger> {
   return pino(
     options,
     pretty.default({
-      colorize: true,
+      // Also says no for NO_COLOR and for terminals that have none.
+      colorize: process.stdout.hasColors(),
       translateTime: 'SYS:HH:MM:ss',
       ignore: 'requestId',
       singleLine: true,

@@ -72,8 +72,26 @@ export async function listen(handler: RequestListener, options: HttpServerOption
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, resolve);
+  }).catch((error) => {
+    // A server that never listened is not closed either.
+    slowBodies.close();
+    throw toListenError(error, host, port);
   });
   return { url: urlOf(server), close: (graceMs) => close(server, graceMs) };
+}
+
+/** In the words of whoever started it, where there is something to do. */
+function toListenError(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  if (error.code === 'EADDRINUSE')
+    return new Error(
+      `Port ${port} of ${host} is in use by another program. Stop that one, or take another port: PORT=${port + 1}`,
+      { cause: error },
+    );
+  if (error.code === 'EACCES')
+    return new Error(`Port ${port} of ${host} may not be opened by this user. Take one above 1023: PORT=8080`, {
+      cause: error,
+    });
+  return error;
 }
 
 function urlOf(server: Server): string {

@@ -1,17 +1,19 @@
 import type { welcome } from './start.ts';
 
-/** What somebody who just typed `npm start` sees: where it runs, with what token, and three commands to try. */
+/** What somebody who just typed `npm start` sees: where it runs, how to get in, and three commands to try. */
 export function banner(
   { url, token, username, password }: Awaited<ReturnType<typeof welcome>>,
   dataDir: string,
 ): string {
   return `
-  hopla is running:  ${url}
-  demo token:        ${token}
+  hopla is running:  ${url}   (upload photos in a browser; /admin is the panel, /docs the API)
   demo login:        ${username} / ${password}
+  demo token:        ${token}
   everything in:     ${dataDir}   (a local Postgres, a local Cloudinary; Ctrl-C stops all)
 
-  Try, in another terminal:
+  Photos at hand? In another terminal, in this folder:  bin/hopla upload *.jpg
+
+  Or over HTTP:
 
   1. Open a ticket for one photo; the answer has its id, uploadUrl and uploadToken:
 
