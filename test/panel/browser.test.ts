@@ -7,8 +7,9 @@ import type { Browser, Page } from 'playwright-core';
 import { startSession } from '../../src/admin/panel/session.ts';
 import { createUser } from '../../src/identity/users.ts';
 import { makeImage } from '../admin/things.ts';
-import { createApi, until } from '../support/client.ts';
+import { createApi, tusOptions, tusUpload, until } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { jpeg } from '../support/images.ts';
 import { openPage, startBrowser, type Watched } from '../web/browser.ts';
 import { PASSWORD } from './clerk.ts';
 import { makeFailed, makeTicket } from './premises.ts';
@@ -17,6 +18,8 @@ import { makeFailed, makeTicket } from './premises.ts';
 const PICTURES = join(tmpdir(), 'hopla-panel');
 const themes = ['light', 'dark'] as const;
 const widths = [360, 1400] as const;
+/** Markup, quotes, a mark that turns the direction of writing around, and no end. */
+const hostile = `"><script>document.title=1</script>'&amp; \u202egpj.exe ${'x'.repeat(120)}`;
 
 describe('the admin panel in a browser', function () {
   this.timeout(60_000);
@@ -135,6 +138,102 @@ describe('the admin panel in a browser', function () {
     await page.getByRole('heading', { name: 'Sign in' }).waitFor();
     // The browser counts the refused password, 401, among errors.
     expect(complaints.filter((text) => !text.includes('401'))).to.deep.equal([]);
+  });
+
+  it('lets an admin make users, shut them out and give them keys, each shown once', async () => {
+    const { page, complaints } = await enterAsAdmin();
+    const say = (text: string) => page.getByRole('status').filter({ hasText: text }).waitFor();
+    const press = (name: string) => page.getByRole('button', { name }).click();
+    const login = async (password: string) =>
+      (await createApi(gateway.url, '').call('POST', '/v1/auth/login', { body: { username: 'nora', password } }))
+        .status;
+    await page.goto(`${gateway.url}/admin/users`);
+    await page.getByLabel('Name', { exact: true }).fill('nora');
+    await press('Create');
+    const password = await page.getByLabel('Password of nora').inputValue();
+    expect(await login(password)).to.equal(201);
+    await page.getByRole('link', { name: 'To the user' }).click();
+
+    await press('Disable …');
+    await press('Disable');
+    await say('1 user disabled.');
+    expect(await login(password)).to.equal(401);
+    await press('Enable');
+    await say('1 user enabled.');
+    expect(await login(password)).to.equal(201);
+
+    await page.getByLabel('The password').fill('another good password');
+    await press('Set the password');
+    await say('The password was set.');
+    expect(await login(password), 'the old one').to.equal(401);
+    expect(await login('another good password')).to.equal(201);
+
+    await page.getByRole('link', { name: 'Issue a token' }).click();
+    await page.getByLabel('Label').fill('for the revocation');
+    await press('Issue');
+    const token = await page.getByLabel('Token of nora').inputValue();
+    const list = () => createApi(gateway.url, token).call('GET', '/v1/tickets');
+    expect((await list()).status).to.equal(200);
+    await page.getByRole('link', { name: 'To the token' }).click();
+    expect(await page.content(), 'shown once').not.to.include(token);
+    await press('Revoke …');
+    await press('Revoke');
+    await say('1 token revoked.');
+    expect((await list()).status).to.equal(401);
+    expect(complaints).to.deep.equal([]);
+  });
+
+  it('lets an admin change a ticket as far as that is possible, and delete it with what is staged and stored', async () => {
+    const { db } = gateway;
+    const owner = await gateway.createUser();
+    const api = createApi(gateway.url, owner.token);
+    const ticket = await api.openTicket(4, { description: hostile });
+    await tusUpload(jpeg({ bytes: 9_000 }), { ...tusOptions(ticket), metadata: { filename: hostile } });
+    const image = await until('the photo is stored', async () => {
+      const [first] = (await api.ticket(ticket.id)).images;
+      return first?.status === 'stored' && first;
+    });
+    await makeFailed(gateway, ticket.id, `failed ${hostile}`);
+    const { page, complaints } = await enterAsAdmin();
+    await page.goto(`${gateway.url}/admin/tickets/${ticket.id}`);
+    expect(await page.getByLabel('Description').inputValue()).to.equal(hostile);
+    await page.screenshot({ path: join(PICTURES, 'hostile-ticket.png'), fullPage: true });
+
+    const save = () => page.getByRole('button', { name: 'Save' }).click();
+    // Past what the browser itself would refuse.
+    await page.evaluate("document.querySelector('input[name=images]').removeAttribute('min')");
+    await page.getByLabel('Number of images').fill('1');
+    await save();
+    await page.getByRole('alert').filter({ hasText: '2' }).waitFor();
+    await page.screenshot({ path: join(PICTURES, 'hostile-refused.png'), fullPage: true });
+    await page.getByLabel('Number of images').fill('3');
+    await page.getByLabel('Metadata').fill('{"order": "</textarea><script>document.title = 1</script>"}');
+    await page.getByLabel('Expires').fill('2031-02-03T04:05:06');
+    await save();
+    await page.getByRole('status').filter({ hasText: 'The ticket was changed.' }).waitFor();
+    expect(await api.ticket(ticket.id)).to.deep.include({
+      counts: { expected: 3, uploading: 0, received: 0, stored: 1, failed: 1 },
+      metadata: { order: '</textarea><script>document.title = 1</script>' },
+      expiresAt: '2031-02-03T04:05:06.000Z',
+    });
+    expect(await gateway.stagedFiles()).to.have.length(1);
+
+    await page.getByRole('button', { name: 'Delete …' }).click();
+    await page.getByLabel('Delete their stored images').check();
+    await page.screenshot({ path: join(PICTURES, 'hostile-delete.png'), fullPage: true });
+    await page.getByRole('button', { name: 'Delete for good' }).click();
+    await page.getByRole('status').filter({ hasText: '1 ticket deleted.' }).waitFor();
+    expect(await gateway.stagedFiles()).to.deep.equal([]);
+    expect((await fetch(image.url)).status, 'gone from the storage').to.equal(404);
+    expect(await db('tickets').where({ id: ticket.id })).to.deep.equal([]);
+
+    await page.goto(`${gateway.url}/admin/log?q=${ticket.id}`);
+    await row(page, 'ticket.update').locator('summary, li').first().click();
+    await row(page, 'ticket.update').getByText('</textarea><script>').waitFor();
+    await page.screenshot({ path: join(PICTURES, 'hostile-log.png'), fullPage: true });
+    expect(await page.title()).to.include('Audit log');
+    // The browser counts the change that was refused, 422, among errors.
+    expect(complaints.filter((text) => !text.includes('422'))).to.deep.equal([]);
   });
 
   it('can be used by keyboard alone', async () => {
