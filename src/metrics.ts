@@ -158,8 +158,10 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
 const METHODS = ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS'];
 
 /** Few values each, whatever clients send: 423 and 507 are told apart, as somebody has to act on them. */
-function labelsOf(method: string, path: string, status: number) {
-  const kind = /^\/v1\/tickets\/[^/]+\/uploads/.test(path) ? 'upload' : path.startsWith('/v1/') ? 'api' : 'page';
+function labelsOf(method: string, path: string | null, status: number) {
+  // Koa finds none in `GET http://`.
+  const known = path ?? '';
+  const kind = /^\/v1\/tickets\/[^/]+\/uploads/.test(known) ? 'upload' : known.startsWith('/v1/') ? 'api' : 'page';
   return {
     kind,
     method: METHODS.includes(method) ? method : 'other',

@@ -8,7 +8,7 @@ import type { Page } from 'playwright-core';
 import { listSettings } from '../src/config.ts';
 import { errorKinds } from '../src/errors.ts';
 import { type Checkout, startCheckout } from './support/checkout.ts';
-import { createApi, type Json, untilCompleted } from './support/client.ts';
+import { createApi, type Json, until, untilCompleted } from './support/client.ts';
 import { startTestGateway, type TestGateway } from './support/gateway.ts';
 import { jpeg } from './support/images.ts';
 import { blocksOf, fileBlock, matches, readReadme, root, section, withSection } from './support/readme.ts';
@@ -84,6 +84,12 @@ describe('the walk through the README', () => {
       it(`${heading}: runs ${firstLine.slice(0, 60)}`, async () => {
         const printed = await checkout.run(text);
         if (output !== null) expect(matches(output, printed), printed).to.equal(true);
+        // People are slower than this: what runs beside the rest has begun when the next command comes.
+        const [, file] = /> (\S+) &$/m.exec(text) ?? [];
+        if (file)
+          await until(`${file} has its first event`, async () =>
+            (await checkout.run(`cat ${file}`)).includes('data: '),
+          );
       }).timeout(90_000);
     }
   }

@@ -28,13 +28,14 @@ export type Place = { kind: 'claimed' | 'existing'; image: Image };
 /** Takes a place for one image, see `claimPlaces`; null when there was none. */
 export type TakePlace = (request: PlaceRequest) => Promise<Image | null>;
 
-/** A slot can be given back between our attempt and our look; more often than this in a row is no accident. */
+/** A place or a slot can be given back between our attempt and our look; more often than this in a row is a rush. */
 const TRIES = 5;
 
 /**
  * Claims one place of a ticket: N+1 racing calls get exactly N.
  *
- * Throws `ticket-full`, `ticket-expired`, `slot-mismatch`, `ticket-not-found`.
+ * Throws `ticket-full`, `ticket-expired`, `slot-mismatch`, `ticket-not-found`, and 423 `upload-locked` when the slot changes
+ * hands all the time.
  */
 export async function claimPlace(db: Database, takePlace: TakePlace, request: PlaceRequest): Promise<Place> {
   for (let attempt = 1; attempt <= TRIES; attempt++) {
@@ -43,6 +44,8 @@ export async function claimPlace(db: Database, takePlace: TakePlace, request: Pl
     const existing = await findPlaceTaken(db, request);
     if (existing) return { kind: 'existing', image: existing };
   }
+  // Whatever became free, others were faster: at each of our attempts it was full.
+  if (request.slot === null) throw new HoplaError('ticket-full', 'Every place of this ticket is taken.');
   throw new HoplaError('upload-locked', 'This slot changes hands too quickly; try again.', { retryAfterMs: 1000 });
 }
 

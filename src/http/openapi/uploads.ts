@@ -55,7 +55,7 @@ export const uploadPaths = {
       operationId: 'createUpload',
       tags: ['Uploads'],
       summary: 'Claim a place and create an upload (tus creation)',
-      description: `${TUS} \`Upload-Metadata\` keys: \`filename\`, \`filetype\`, \`sha256\` (hex, of the whole file), \`slot\` (≤ 64 characters: a repeat with the same slot and size finds the upload it began, and takes no second place).`,
+      description: `${TUS} \`Upload-Metadata\` keys: \`filename\`, \`filetype\`, \`sha256\` (hex, of the whole file), \`slot\` (≤ 64 characters: a repeat with the same slot and size finds the upload it began, and takes no second place; name one when the whole image goes with its creation).`,
       parameters: [
         tusResumable,
         parameter('header', 'Upload-Length', 'size of the image in bytes', {
@@ -90,6 +90,7 @@ export const uploadPaths = {
           'slot-mismatch',
           'invalid-request',
           ...IMAGE_ERRORS,
+          'upload-locked',
           'quota-exceeded',
           'too-many-requests',
           ...OUTAGES,
