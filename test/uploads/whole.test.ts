@@ -21,6 +21,7 @@ describe('an image that came whole with its creation', () => {
   let cutOff: Gateway;
   let proxy: CutProxy;
   let api: Api;
+  let held: Promise<void> | undefined;
   let seed = 0;
   const photo = () => {
     seed += 1;
@@ -29,7 +30,8 @@ describe('an image that came whole with its creation', () => {
   /** Of the process whose database goes away. */
   const startCutOff = async (PORT = 0) => {
     const { config } = gateway;
-    cutOff = await startGateway({ ...config, PORT, DATABASE_URL: proxy.url, TRANSFER_CONCURRENCY: 0 }, book.log);
+    const settings = { ...config, PORT, DATABASE_URL: proxy.url, TRANSFER_CONCURRENCY: 0 };
+    cutOff = await startGateway(settings, book.log, (point) => (point === 'upload.synced' ? held : undefined));
   };
   before(async () => {
     gateway = await startTestGateway();
@@ -81,6 +83,25 @@ describe('an image that came whole with its creation', () => {
       'it is committed',
       async () => (await endpoint.head(url)).headers['upload-offset'] === `${bytes.length}`,
     );
+    expect(await expectStoredOnce(ticket.id, bytes)).to.equal(id);
+  });
+
+  it('is left alone by the recovery of other processes until it is committed', async () => {
+    const bytes = photo();
+    const ticket = await api.openTicket(1);
+    const hold = Promise.withResolvers<void>();
+    held = hold.promise;
+    const creating = createEndpoint(through(cutOff, ticket)).create({ size: bytes.length, body: bytes });
+    const [id] = await until('its file is here', async () => {
+      const files = await gateway.stagedFiles();
+      return files.length > 0 ? files : null;
+    });
+    const third = await startGateway({ ...gateway.config, PORT: 0, TRANSFER_CONCURRENCY: 0 }, book.log);
+    await third.close();
+    expect(await gateway.stagedFiles()).to.deep.equal([id]);
+    hold.resolve();
+    held = undefined;
+    expect((await creating).headers['upload-offset']).to.equal(`${bytes.length}`);
     expect(await expectStoredOnce(ticket.id, bytes)).to.equal(id);
   });
 
