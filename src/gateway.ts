@@ -32,7 +32,7 @@ import { createRecords } from './transfers/records.ts';
 import { startRecovery } from './transfers/recovery.ts';
 import { startWorkers, type Workers } from './transfers/worker.ts';
 import { createCommit } from './uploads/commit.ts';
-import { createDigests } from './uploads/digests.ts';
+import { startDiskThread } from './uploads/disk-thread.ts';
 import { discardStaged, type FinishDeps } from './uploads/finish.ts';
 import { createHolders } from './uploads/holders.ts';
 import { createIntake } from './uploads/intake.ts';
@@ -126,13 +126,13 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const breaker = createBreaker(storage, log);
   starting.defer(() => breaker.close());
   const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
-  const digests = createDigests();
-  starting.defer(() => digests.close());
+  const disk = startDiskThread(staging.directory);
+  starting.defer(() => disk.close());
   const intake = createIntake({
     acceptedTypes: config.ACCEPTED_TYPES,
     maxPixels: config.MAX_IMAGE_PIXELS,
     pathOf: staging.pathOf,
-    digests,
+    disk,
   });
   const enqueue: EnqueueTransfers = (trx, imageIds) => enqueueTransfers(boss, trx, staging.id, imageIds);
   const arrivals = createArrivals(db, enqueue, metrics.countReceived);
@@ -142,7 +142,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   starting.defer(() => holders.close());
   const dailyImages = createDailyImages(db, config.MAX_IMAGES_PER_DAY);
   const creation = { ...finish, holders, dailyImages, maxImageBytes: config.MAX_IMAGE_BYTES };
-  const wholes = createWholes({ ...creation, peers });
+  const wholes = createWholes({ ...creation, disk, peers });
   starting.defer(() => wholes.close());
   peers.onAsked(async (imageId, to) => {
     await wholes.settle(imageId);

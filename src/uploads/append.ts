@@ -161,7 +161,7 @@ function watchArrivals(source: Readable, signal: AbortSignal) {
 }
 
 /** write(2) may take less than it was given. */
-export async function writeFully(handle: FileHandle, batch: readonly Buffer[], position: number): Promise<void> {
+async function writeFully(handle: FileHandle, batch: readonly Buffer[], position: number): Promise<void> {
   let rest = batch;
   let offset = position;
   while (rest.length > 0) {

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { HoplaError } from '../errors.ts';
-import type { Digests, FileDigests } from './digests.ts';
+import type { DiskThread, FileDigests } from './disk-thread.ts';
 import {
   createImageInspector,
   type FileBytes,
@@ -14,7 +14,7 @@ export type Facts = FileDigests & { header: ImageHeader | null };
 export type IntakeOptions = {
   acceptedTypes: readonly string[];
   maxPixels: number;
-  digests: Digests;
+  disk: Pick<DiskThread, 'advance' | 'conclude' | 'forget'>;
   pathOf: (imageId: string) => string;
 };
 
@@ -29,6 +29,8 @@ export type Intake = {
   observe(imageId: string, file: FileBytes, offset: number, size: number | null): Promise<void>;
   /** The verdict on a whole file of `size` bytes. Throws like `observe`. */
   conclude(imageId: string, file: FileBytes, size: number): Promise<Facts>;
+  /** The verdict on a whole image of `size` bytes at hand, of which nothing is remembered. Throws like `observe`. */
+  examine(file: FileBytes, size: number): Promise<ImageHeader | null>;
   /** The file was cut or removed, or nobody will ask again. */
   forget(imageId: string): void;
 };
@@ -42,7 +44,7 @@ const REMEMBERED = 10_000;
 /** Bytes between two words to the thread that hashes: small images need none, and large ones are hashed as they come. */
 const HASH_STEP_BYTES = 1024 * 1024;
 
-export function createIntake({ acceptedTypes, maxPixels, digests, pathOf }: IntakeOptions): Intake {
+export function createIntake({ acceptedTypes, maxPixels, disk, pathOf }: IntakeOptions): Intake {
   const uploads = new LRUCache<string, Learnt>({ max: REMEMBERED });
   const sniffing = !acceptedTypes.includes('*/*');
 
@@ -66,7 +68,7 @@ export function createIntake({ acceptedTypes, maxPixels, digests, pathOf }: Inta
       uploads.set(imageId, learnt);
       if (offset - learnt.hashing >= HASH_STEP_BYTES) {
         learnt.hashing = offset;
-        digests.advance(imageId, pathOf(imageId), offset);
+        disk.advance(imageId, pathOf(imageId), offset);
       }
       await inspect(learnt, file, offset, size);
     },
@@ -74,13 +76,18 @@ export function createIntake({ acceptedTypes, maxPixels, digests, pathOf }: Inta
       const learnt = uploads.get(imageId) ?? begin();
       learnt.needs = 0;
       await inspect(learnt, file, size, size);
-      return { ...(await digests.conclude(imageId, pathOf(imageId), size)), header: learnt.header };
+      return { ...(await disk.conclude(imageId, pathOf(imageId), size)), header: learnt.header };
+    },
+    async examine(file, size) {
+      const learnt = begin();
+      await inspect(learnt, file, size, size);
+      return learnt.header;
     },
     forget(imageId) {
       const learnt = uploads.get(imageId);
       uploads.delete(imageId);
       // What was evicted here may still be remembered there.
-      if (learnt?.hashing !== 0) digests.forget(imageId);
+      if (learnt?.hashing !== 0) disk.forget(imageId);
     },
   };
 }

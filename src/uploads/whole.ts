@@ -2,8 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import { HoplaError } from '../errors.ts';
 import { claimPlace, type PlaceRequest } from '../tickets/claim.ts';
 import type { ReceivedFacts } from '../tickets/receive.ts';
-import { byteLength, gatherBody, writeFully } from './append.ts';
+import { byteLength, gatherBody } from './append.ts';
 import { type Admission, admit, type Creation, type CreationDeps, knownOffset, OFFSET_STREAM } from './creation.ts';
+import type { DiskThread } from './disk-thread.ts';
 import { type FinishDeps, logReceived, toReceived } from './finish.ts';
 import type { FileBytes } from './image-header.ts';
 import type { Peers } from './peers.ts';
@@ -14,7 +15,7 @@ const RETRY_MS = 1_000;
 /** How long another process may take to say whether it has an image in mind, in milliseconds. */
 const ASK_MS = 5_000;
 
-export type WholeDeps = FinishDeps & CreationDeps & { peers: Pick<Peers, 'askAll'> };
+export type WholeDeps = FinishDeps & CreationDeps & { disk: Pick<DiskThread, 'land'>; peers: Pick<Peers, 'askAll'> };
 
 /** Which upload the client has now, and where it stands: below its size for as long as it is not committed. */
 export type Landed = { imageId: string; offset: number };
@@ -55,7 +56,7 @@ type Uncommitted = {
 };
 
 export function createWholes(deps: WholeDeps): Wholes {
-  const { db, staging, intake, arrivals, peers, log, reach } = deps;
+  const { db, staging, intake, disk, arrivals, peers, log, reach } = deps;
   /** On their way through `receive`, and those that it had to leave uncommitted. */
   const arriving = new Set<string>();
   const uncommitted = new Map<string, Uncommitted>();
@@ -65,20 +66,16 @@ export function createWholes(deps: WholeDeps): Wholes {
   /** The image, durable and looked at; null when it cannot be had. */
   const land = async ({ imageId, expectedSha256 }: PlaceRequest, pieces: Buffer[], size: number) => {
     try {
-      await using handle = await staging.open(imageId);
-      await writeFully(handle, pieces, 0);
+      const bytes = join(pieces, size);
+      const header = await intake.examine(inMemory(bytes), size);
+      const digests = await disk.land(staging.pathOf(imageId), bytes);
       staging.wrote(imageId, size);
-      // The bytes at hand save reading them back for a look at the header.
-      const [facts] = await Promise.all([
-        intake.conclude(imageId, inMemory(pieces), size),
-        staging.persist(imageId, handle),
-      ]);
-      return expectedSha256 === null || expectedSha256 === facts.sha256 ? toReceived(size, facts) : null;
+      return expectedSha256 === null || expectedSha256 === digests.sha256
+        ? toReceived(size, { ...digests, header })
+        : null;
     } catch (error) {
       log.debug({ err: error, imageId }, 'a whole image goes the long way');
       return null;
-    } finally {
-      intake.forget(imageId);
     }
   };
 
@@ -177,11 +174,18 @@ export function createWholes(deps: WholeDeps): Wholes {
   };
 }
 
-function inMemory(pieces: Buffer[]): FileBytes {
-  const bytes = pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
+function inMemory(bytes: Buffer): FileBytes {
   return {
     read: async (buffer, offset, length, position) => ({
       bytesRead: bytes.copy(buffer, offset, position, position + length),
     }),
   };
+}
+
+/** The pieces in memory of their own, which can be given to another thread. */
+function join(pieces: Buffer[], size: number): Buffer<ArrayBuffer> {
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let offset = 0;
+  for (const piece of pieces) offset += piece.copy(bytes, offset);
+  return bytes;
 }
