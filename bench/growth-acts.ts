@@ -79,6 +79,7 @@ export const reads: Record<string, Act> = {
   },
 };
 
+const HOLDER = 'bench';
 const someUser = { username: 'bench', isAdmin: false };
 const facts: ReceivedFacts = {
   ...{ size: 2_000_000, sha256: '0'.repeat(64), md5: '0'.repeat(32) },
@@ -95,14 +96,14 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
   const request = TicketRequest.parse({ images: 2, description: 'bench' });
   const { ticket } = await step('open a ticket', () => openTicket(db, seeded.heavyUser, request, randomUUIDv7()));
   const enqueue: EnqueueTransfers = (trx, imageIds) => enqueueTransfers(boss, trx, staging.id, imageIds);
-  const arrivals = createArrivals(db, enqueue, () => {});
+  const arrivals = createArrivals(db, HOLDER, enqueue, () => {});
   const place = {
     ...{ ticketId: ticket.id, imageId: randomUUIDv7(), slot: 'photo-1', size: facts.size, filename: 'IMG.jpg' },
-    ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id, holder: null, facts: null },
+    ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id, holder: HOLDER, facts: null },
   };
   await step('claim a place', () => claimPlace(db, arrivals.takePlace, place));
   await step('finish (received, job queued)', () =>
-    arrivals.receive({ imageId: place.imageId, ticketId: ticket.id, holder: null, facts }),
+    arrivals.receive({ imageId: place.imageId, ticketId: ticket.id, facts }),
   );
   const [job] = await step('fetch a job', () =>
     boss.fetch<TransferJob>(queueOf(staging.id), { includeMetadata: true, db: fromKnex(db) }),

@@ -135,7 +135,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     disk,
   });
   const enqueue: EnqueueTransfers = (trx, imageIds) => enqueueTransfers(boss, trx, staging.id, imageIds);
-  const arrivals = createArrivals(db, enqueue, metrics.countReceived);
+  const arrivals = createArrivals(db, peers.own, enqueue, metrics.countReceived);
   const finish: FinishDeps = { db, staging, intake, arrivals, log, reach };
   const locker = createLocker(LOCK_TIMEOUT_MS);
   const holders = createHolders({ db, staging, intake, peers, locker, timeoutMs: LOCK_TIMEOUT_MS, log });

@@ -20,9 +20,13 @@ export type Arrivals = {
 
 type Arrival = { place: PlaceRequest } | { received: ReceivedImage };
 
-/** @param countReceived told of each image once its receipt is committed, with its size in bytes */
+/**
+ * @param holder this process, in the column `holder` of the uploads that it receives
+ * @param countReceived told of each image once its receipt is committed, with its size in bytes
+ */
 export function createArrivals(
   db: Database,
+  holder: string,
   enqueue: EnqueueTransfers,
   countReceived: (bytes: number) => void,
 ): Arrivals {
@@ -37,7 +41,7 @@ export function createArrivals(
           [...places, ...images].map(({ ticketId }) => ticketId),
         );
       const placed = places.length > 0 ? await claimPlaces(trx, places) : [];
-      const received = images.length > 0 ? await receiveImages(trx, images) : [];
+      const received = images.length > 0 ? await receiveImages(trx, images, holder) : [];
       const owed = [...placed.filter(({ status }) => status === 'received').map(({ id }) => id), ...received];
       if (owed.length > 0) await enqueue(trx, owed);
       return new Map<string, Image | true>([

@@ -1,5 +1,6 @@
 import type { Database } from '../database/connection.ts';
 import { Image, Ticket } from '../database/models.ts';
+import { prepared } from '../database/prepared.ts';
 import { liveStatuses } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
 import { type ReceivedFacts, receivedColumns } from './receive.ts';
@@ -97,7 +98,8 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[]): Promi
     status: facts ? 'received' : 'uploading',
     nth,
   }));
-  const { rows } = (await db.raw(
+  const { rows } = (await prepared(
+    db,
     `WITH wanted AS (
        SELECT * FROM json_to_recordset(?::json) AS wanted (
          nth int, "imageId" uuid, "ticketId" uuid, status text, slot text, size bigint, filename text, "uploadMetadata" text,
@@ -136,15 +138,16 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[]): Promi
        ) AS new ON new.ticket_id = open.id
        WHERE tickets.id = open.id RETURNING tickets.*
      )
-     SELECT placed.*, announce(
+     SELECT image, announce(
        -- As the ticket stood with this image, and before the later ones.
        CASE later WHEN 0 THEN to_jsonb(counted) ELSE to_jsonb(counted) || jsonb_build_object(
          'version', version - later, 'claimed', claimed - later, 'received', received - received_later,
          'bytes_total', bytes_total - bytes_later, 'bytes_received', bytes_received - bytes_received_later,
          'status', 'uploading') END,
-       to_jsonb(placed))
-     FROM placed JOIN numbered USING (id) JOIN counted ON counted.id = placed.ticket_id ORDER BY placed.id`,
+       image)
+     FROM (SELECT id, ticket_id, to_jsonb(placed) AS image FROM placed) AS shown
+     JOIN numbered USING (id) JOIN counted ON counted.id = shown.ticket_id ORDER BY shown.id`,
     [JSON.stringify(wanted)],
-  )) as { rows: Record<string, unknown>[] };
-  return rows.map(({ announce: _, ...row }) => Image.fromDatabaseJson(row) as Image);
+  )) as { rows: { image: Record<string, unknown> }[] };
+  return rows.map(({ image }) => Image.fromJsonRow(image));
 }

@@ -1,4 +1,5 @@
 import type { Database } from '../database/connection.ts';
+import { moveImages } from './transition.ts';
 
 /** What was learnt of an image while its bytes came in. */
 export type ReceivedFacts = {
@@ -13,53 +14,19 @@ export type ReceivedFacts = {
 };
 
 /** An upload whose bytes are all here, and durable. */
-export type ReceivedImage = { imageId: string; ticketId: string; holder: string | null; facts: ReceivedFacts };
+export type ReceivedImage = { imageId: string; ticketId: string; facts: ReceivedFacts };
 
 export function receivedColumns({ contentType, ...facts }: ReceivedFacts) {
   return { ...facts, content_type: contentType };
 }
 
 /**
- * Counts many images as received in one statement; their transfers must be queued in the same transaction. Resolves to the
- * ids of those that were still `uploading`, and by the process that says so (`holder`). Each is one version of its ticket.
- *
- * Locks the tickets in the order of their ids, before any image.
+ * Counts images as received; their transfers must be queued in the same transaction. Resolves to the ids of those that were
+ * still `uploading`, and this process's (`holder`).
  */
-export async function receiveImages(db: Database, arrived: ReceivedImage[]): Promise<string[]> {
-  const wanted = arrived.map(({ imageId, holder, facts }) => ({ imageId, holder, ...receivedColumns(facts) }));
-  const { rows } = (await db.raw(
-    `WITH arrived AS (
-       SELECT * FROM json_to_recordset(?::json) AS arrived (
-         "imageId" uuid, holder text, size bigint, sha256 text, md5 text, content_type text, format text, width int, height int)
-     ), held AS (
-       SELECT images.id, images.size FROM tickets JOIN images ON images.ticket_id = tickets.id
-       JOIN arrived ON arrived."imageId" = images.id AND arrived.holder IS NOT DISTINCT FROM images.holder
-       WHERE images.status = 'uploading'
-       ORDER BY tickets.id, images.id FOR NO KEY UPDATE OF tickets, images
-     ), moved AS (
-       UPDATE images SET status = 'received', size = arrived.size, sha256 = arrived.sha256, md5 = arrived.md5,
-         content_type = arrived.content_type, format = arrived.format, width = arrived.width, height = arrived.height,
-         received_at = now(), updated_at = now()
-       FROM arrived JOIN held ON held.id = arrived."imageId" WHERE images.id = held.id
-       RETURNING images.*, images.size - coalesce(held.size, 0) AS grown
-     ), numbered AS (
-       SELECT id, row_number() OVER backwards - 1 AS later, sum(size) OVER backwards - size AS bytes_later,
-              sum(grown) OVER backwards - grown AS grown_later
-       FROM moved WINDOW backwards AS (PARTITION BY ticket_id ORDER BY id DESC)
-     ), counted AS (
-       UPDATE tickets SET received = received + new.images, bytes_received = bytes_received + new.bytes,
-         bytes_total = bytes_total + new.grown, version = version + new.images, updated_at = now()
-       FROM (SELECT ticket_id, count(*) AS images, sum(size) AS bytes, sum(grown) AS grown FROM moved GROUP BY ticket_id) AS new
-       WHERE tickets.id = new.ticket_id RETURNING tickets.*
-     )
-     SELECT moved.id, announce(
-       -- As the ticket stood with this image, and before the later ones.
-       CASE later WHEN 0 THEN to_jsonb(counted) ELSE to_jsonb(counted) || jsonb_build_object(
-         'version', version - later, 'received', received - later, 'bytes_received', bytes_received - bytes_later,
-         'bytes_total', bytes_total - grown_later, 'status', CASE WHEN expired THEN 'expired' ELSE 'uploading' END) END,
-       to_jsonb(moved) - 'grown')
-     FROM moved JOIN numbered USING (id) JOIN counted ON counted.id = moved.ticket_id ORDER BY moved.id`,
-    [JSON.stringify(wanted)],
-  )) as { rows: { id: string }[] };
-  return rows.map(({ id }) => id);
+export async function receiveImages(db: Database, arrived: ReceivedImage[], holder: string): Promise<string[]> {
+  const received_at = new Date();
+  const moves = arrived.map(({ imageId, facts }) => ({ imageId, changes: { ...receivedColumns(facts), received_at } }));
+  const changes = await moveImages(db, moves, ['uploading'], 'received', holder);
+  return changes.map(({ image }) => image.id);
 }

@@ -34,9 +34,8 @@ export async function moveImage(
   from: readonly ImageStatus[],
   to: ImageStatus,
   changes: ImageChanges = {},
-  holder?: string | null,
 ): Promise<Change | null> {
-  const [change] = await moveImages(db, [{ imageId, changes }], from, to, holder);
+  const [change] = await moveImages(db, [{ imageId, changes }], from, to);
   return change ?? null;
 }
 
@@ -54,7 +53,7 @@ export async function moveImages(
   moves: { imageId: string; changes?: ImageChanges }[],
   from: readonly ImageStatus[],
   to: ImageStatus,
-  holder?: string | null,
+  holder?: string,
 ): Promise<Change[]> {
   const columns = [...new Set(moves.flatMap(({ changes = {} }) => Object.keys(changes)))].sort();
   const live = Number(isLive(to));

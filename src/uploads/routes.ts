@@ -83,21 +83,21 @@ function serveUpload({ ticketAccess, creations, tus, baseUrlOf, reach }: UploadD
     const ticket = await ticketAccess(caller, ticketId);
     ctx.state.log = ctx.state.log.child({ ticketId, ...(imageId ? { imageId } : {}) });
     if (ctx.method === 'POST') await creations.take(caller.user.id);
-    const { response, finished } = await tus(ctx.req, ctx.method, {
+    const { status, headers, finished } = await tus(ctx.req, ctx.method, {
       ticketId,
       userId: ticket.userId,
       imageId,
       baseUrl: baseUrlOf(ctx),
     });
-    for (const [name, value] of response.headers) {
+    for (const [name, value] of headers) {
       // CORS is the app's, once for every route.
       if (!name.startsWith('access-control-')) ctx.set(name, value);
     }
     if (ctx.method !== 'DELETE' && ctx.method !== 'OPTIONS' && !finished)
       ctx.set('Upload-Expires', ticket.expiresAt.toUTCString());
     if (finished) ctx.res.once('finish', () => reach('upload.answered'));
-    ctx.status = response.status;
-    ctx.body = response.status === 204 ? null : '';
+    ctx.status = status;
+    ctx.body = status === 204 ? null : '';
     ctx.remove('Content-Type');
   };
 }

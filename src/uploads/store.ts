@@ -7,6 +7,7 @@ import { isReceived } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
 import type { ReportProgress } from '../progress/hub.ts';
 import { isId } from '../tickets/access.ts';
+import type { PlaceRequest } from '../tickets/claim.ts';
 import { moveImage } from '../tickets/transition.ts';
 import { type AppendEnd, appendBody } from './append.ts';
 import { assertSize } from './creation.ts';
@@ -25,12 +26,10 @@ export type Exchange = {
   readonly declares: number;
   /** The upload as the database had it under the lock. */
   image?: Image;
-  /** What a creation has read of its body already. */
-  gathered?: Buffer[];
+  /** Of a creation: what it asks for, and what of its body was read already. */
+  creation?: { place: PlaceRequest; gathered: Buffer[] };
   /** Where the upload stands, as far as this request knows. */
   offset?: number;
-  /** True when the image is durably received. */
-  finished?: boolean;
   /** What was thrown, before the tus server made a status of it. */
   failure?: unknown;
 };
@@ -135,7 +134,7 @@ export class StagingStore extends FileStore {
       const end = await appendBody({
         handle,
         source: body,
-        gathered: exchange.gathered ?? [],
+        gathered: exchange.creation?.gathered ?? [],
         position: offset,
         limit,
         signal,

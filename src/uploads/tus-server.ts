@@ -19,7 +19,7 @@ export type TusServerDeps = Omit<StoreDeps, 'exchanges'> & CreationDeps & { hold
 export type UploadAddress = Pick<Exchange, 'ticketId' | 'userId' | 'imageId' | 'baseUrl'>;
 
 /** The answer to one request, and whether the upload is complete with it. */
-export type TusAnswer = { response: Response; finished: boolean };
+export type TusAnswer = { status: number; headers: Iterable<[string, string]>; finished: boolean };
 
 /** Answers one tus request; throws what the error table has for it. */
 export type TusServer = (request: IncomingMessage, method: string, address: UploadAddress) => Promise<TusAnswer>;
@@ -60,6 +60,8 @@ export function createTusServer(deps: TusServerDeps): TusServer {
   return async (request, method, address) => {
     const declares = method === 'PATCH' ? Number(request.headers['upload-length']) : Number.NaN;
     const exchange: Exchange = { ...address, declares };
+    const whole = method === 'POST' ? await receiveWhole(deps, exchange, request) : null;
+    if (whole) return whole;
     const response = await exchanges.run(exchange, () => server.handleWeb(asWebRequest(request, method)));
     if (exchange.failure !== undefined) throw toUploadError(exchange.failure, exchange.offset);
     if (response.status >= 400)
@@ -68,8 +70,8 @@ export function createTusServer(deps: TusServerDeps): TusServer {
     // "If an upload contains additional metadata, responses to HEAD requests MUST include the Upload-Metadata header and
     // its value as specified by the Client during the creation."
     if (method === 'HEAD' && image?.uploadMetadata) response.headers.set('Upload-Metadata', image.uploadMetadata);
-    const finished = exchange.finished ?? response.headers.get('Upload-Offset') === `${image?.size}`;
-    return { response, finished };
+    const finished = response.headers.get('Upload-Offset') === `${image?.size}`;
+    return { status: response.status, headers: response.headers, finished };
   };
 }
 
@@ -119,22 +121,29 @@ function isFinal(error: unknown): boolean {
   return error instanceof HoplaError && error.status !== 423 && error.status < 500;
 }
 
-/** A creation takes its place in the ticket, or finds the upload it made before, ahead of the tus handler's own part. */
+/**
+ * A small image that comes whole with its creation goes without the tus handler, and so without the web streams, headers and
+ * responses that it is made of: for a small image those cost more than all the rest. Null for every other creation.
+ */
+async function receiveWhole(deps: TusServerDeps, exchange: Exchange, body: IncomingMessage): Promise<TusAnswer | null> {
+  const creation = parseCreation(body.headers, deps.maxImageBytes);
+  const place = toPlaceRequest(deps, exchange.ticketId, creation);
+  const gathered = await gatherWhole(body, creation);
+  exchange.creation = { place, gathered };
+  const landed = await deps.wholes.receive(place, exchange.userId, gathered);
+  if (!landed) return null;
+  const headers = createdHeaders(uploadUrl(exchange, landed.imageId), landed.offset);
+  return { status: 201, headers, finished: landed.offset === creation.size };
+}
+
+/** Any other creation takes its place in the ticket, or finds the upload it made before, ahead of the tus handler's own part. */
 function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () => Exchange): void {
   const handler = server.handlers.POST;
   const create = handler.send.bind(handler);
   handler.send = async (request, context, headers = new Headers()) => {
     const exchange = current();
-    const body = request.body as unknown as IncomingMessage;
-    const creation = parseCreation(body.headers, deps.maxImageBytes);
-    const place = toPlaceRequest(deps, exchange.ticketId, creation);
-    exchange.gathered = await gatherWhole(body, creation);
-    const landed = await deps.wholes.receive(place, exchange.userId, exchange.gathered);
-    if (landed) {
-      exchange.finished = landed.offset === creation.size;
-      return answerCreated(headers, uploadUrl(exchange, landed.imageId), landed.offset);
-    }
-    const { kind, image } = await createUpload(deps, place, exchange.userId);
+    if (!exchange.creation) throw new Error('a creation was not looked at');
+    const { kind, image } = await createUpload(deps, exchange.creation.place, exchange.userId);
     exchange.image = image;
     exchange.imageId = image.id;
     if (kind === 'new') {
@@ -142,12 +151,15 @@ function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () =>
       // Who gets no address can never finish: the place goes back.
       return create(request, context, headers).catch((error) => refuse(deps, image, toUploadError(error, 0)));
     }
-    return answerCreated(headers, uploadUrl(exchange, image.id), await knownOffset(deps.staging, image));
+    const known = createdHeaders(uploadUrl(exchange, image.id), await knownOffset(deps.staging, image));
+    for (const [name, value] of known) headers.set(name, value);
+    return new Response(null, { status: 201, headers });
   };
 }
 
-function answerCreated(headers: Headers, location: string, offset: number): Response {
-  headers.set('Location', location);
-  headers.set('Upload-Offset', `${offset}`);
-  return new Response(null, { status: 201, headers });
+function createdHeaders(location: string, offset: number): [string, string][] {
+  return [
+    ['Location', location],
+    ['Upload-Offset', `${offset}`],
+  ];
 }
