@@ -4,6 +4,8 @@ import pino from 'pino';
 import { passBy } from '../../src/failpoints.ts';
 import { type Gateway, startGateway } from '../../src/gateway.ts';
 import { claimPlace, claimPlaces, type PlaceRequest, type TakePlace } from '../../src/tickets/claim.ts';
+import { startDiskThread } from '../../src/uploads/disk-thread.ts';
+import { createIntake } from '../../src/uploads/intake.ts';
 import { openStaging } from '../../src/uploads/staging.ts';
 import { createWholes, type WholeDeps } from '../../src/uploads/whole.ts';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
@@ -164,12 +166,14 @@ describe('an image that came whole with its creation', () => {
       gates.push(Promise.withResolvers());
       return gates.at(-1)?.promise ?? Promise.resolve(null);
     };
-    const facts = { sha256: 'a', md5: 'b', header: null };
+    const disk = startDiskThread(directory);
+    const intake = createIntake({ acceptedTypes: ['*/*'], maxPixels: 1, pathOf: staging.pathOf, disk });
     const wholes = createWholes({
       ...{ db: gateway.db, staging, reach: passBy, log: pino({ level: 'silent' }), maxImageBytes: 1e6 },
       arrivals: { takePlace, receive: async () => false },
       dailyImages: { take: async () => async () => {} },
-      intake: { conclude: async () => facts, observe: async () => {}, forget() {} },
+      intake,
+      disk,
       holders: { claim: () => '' },
       peers: { askAll: async () => {} },
     } satisfies WholeDeps);
@@ -192,6 +196,7 @@ describe('an image that came whole with its creation', () => {
     await until('its file is gone', async () => (await staging.sizeOf(request.imageId)) === null);
     expect(await wholes.isComing(request.imageId)).to.equal(false);
     wholes.close();
+    await disk.close();
   });
 });
 
