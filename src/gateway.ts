@@ -185,8 +185,16 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
     reach,
     log,
   };
-  const workers = await startWorkers(transfer, config.TRANSFER_CONCURRENCY);
+  const workers = startWorkers(transfer, config.TRANSFER_CONCURRENCY);
   starting.defer(() => workers.close(0));
+  starting.defer(
+    hub.watch({
+      onImage({ staging: area, status }) {
+        if (area === staging.id && status === 'received') workers.wake();
+      },
+      onProgress() {},
+    }),
+  );
   if (sends) {
     const deps = { db, peers, stagingId: staging.id, wake: workers.wake, log };
     const reclaim = reclaimBeside(deps, { now: !reclaimed });

@@ -29,7 +29,6 @@ export function createGroupCommit<Item, Outcome>(
     }
   };
   const work = async () => {
-    busy = true;
     while (waiting.length > 0) {
       const batch = waiting.slice(0, MOST_ITEMS);
       waiting = waiting.slice(MOST_ITEMS);
@@ -40,7 +39,11 @@ export function createGroupCommit<Item, Outcome>(
   return (item) => {
     const settled = Promise.withResolvers<Outcome>();
     waiting.push({ item, settled });
-    if (!busy) void work();
+    // In a moment, so that what is asked for at once goes at once.
+    if (!busy) {
+      busy = true;
+      queueMicrotask(work);
+    }
     return settled.promise;
   };
 }

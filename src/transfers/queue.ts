@@ -24,7 +24,8 @@ const DAY_SECONDS = 86_400;
 export const HEARTBEAT_SECONDS = 10;
 
 const QUEUE = {
-  notify: true,
+  // Workers hear of new images as everybody does (progress/hub.ts).
+  notify: false,
   // The image's own attempts decide when to give up (see worker.ts); the queue never does.
   retryLimit: 1_000_000,
   retryDelay: 1,
@@ -62,7 +63,6 @@ export function createBoss(databaseUrl: string, log: Logger): PgBoss {
     options: `-c statement_timeout=${STATEMENT_TIMEOUT_MS} -c synchronous_commit=off`,
     connectionTimeoutMillis: 5_000,
     ...QUERY_TIMEOUT,
-    useListenNotify: true,
     schedule: false,
     superviseIntervalSeconds: MONITOR_SECONDS,
     monitorIntervalSeconds: MONITOR_SECONDS,

@@ -12,6 +12,7 @@ import type { Staging } from '../uploads/staging.ts';
 import type { Breaker } from './breaker.ts';
 import { type Claim, inside } from './queue.ts';
 import type { Records } from './records.ts';
+import type { TakeTurn } from './turns.ts';
 
 export type TransferDeps = {
   db: Database;
@@ -20,6 +21,7 @@ export type TransferDeps = {
   staging: Staging;
   storage: Storage;
   breaker: Breaker;
+  takeTurn: TakeTurn;
   reportProgress: ReportProgress;
   /** Brings back a staged file that was set aside before its image was known; see quarantine.ts. */
   giveBack: (imageId: string) => Promise<boolean>;
@@ -39,17 +41,18 @@ export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: numbe
  * comes back by itself. Throws `ClaimLost` when another worker has it.
  */
 export async function transferImage(deps: TransferDeps, claim: Claim, signal: AbortSignal): Promise<TransferEnd> {
-  const { records, storage, staging, breaker, reportProgress, reach } = deps;
+  const { records, storage, staging, breaker, takeTurn, reportProgress, reach } = deps;
   await reach('transfer.fetched');
   await breaker.pass(signal);
   const begun = await records.begin(claim);
   if (!begun) return settleEnded(deps, claim);
   const { image, ticket } = begun;
   await reach('transfer.begun');
-  // The storage may have asked for a pause while the database was asked.
-  await breaker.pass(signal);
+  const endTurn = await takeTurn(signal);
   let receipt: Receipt;
   try {
+    // The storage may have asked for a pause meanwhile.
+    await breaker.pass(signal);
     receipt = await storage.put(toStaged(image, staging), {
       signal,
       onProgress: (bytes) => {
@@ -72,6 +75,9 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
         ? error
         : new HoplaError('storage-unavailable', 'The transfer broke.', { cause: error });
     return recordFailure(deps, claim, image, failure);
+  } finally {
+    // Others send while the database records this one.
+    endTurn();
   }
   const stored = await records.store(claim, receipt);
   await reach('transfer.recorded');

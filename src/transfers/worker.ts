@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { JobWithMetadata } from 'pg-boss';
-import { queueOf, type TransferJob } from './queue.ts';
+import { type HeldClaim, holdClaims } from './claims.ts';
+import { queueOf } from './queue.ts';
 import { ClaimLost, handBack, type TransferDeps, transferImage } from './transfer.ts';
+import { createTurns, type TakeTurn } from './turns.ts';
 
 export type Workers = {
   /** Looks into the queue now. */
@@ -10,97 +12,137 @@ export type Workers = {
   close(graceMs: number): Promise<void>;
 };
 
-/**
- * While NOTIFY works a worker is woken by it, and by the timer that `transferImage` asks for; polling is for what both
- * missed. Without NOTIFY it is all there is.
- */
-const POLL_SECONDS = 0.5;
-const POLL_WITH_NOTIFY_SECONDS = 10;
-/** Before a transfer is repeated, or the attempt to hand it back, that our database kept from its end, in milliseconds. */
+/** Who queues a transfer calls `wake`, in whichever process; looking now and then is for calls that were missed. */
+const POLL_MS = 10_000;
+/** Before a look, a transfer, or the attempt to hand one back is repeated that our database kept from its end. */
 const REPEAT_MS = 1_000;
 /** Timers may fire a little early, and the database must agree that it is time. */
 const WAKE_MARGIN_MS = 10;
+/** Transfers that were sent and wait for the database to record it. More than this at once are no gain (group-commit.ts). */
+const MOST_UNRECORDED = 64;
 
-/** Starts `concurrency` workers on the queue of the staging area. */
-export async function startWorkers(deps: TransferDeps, concurrency: number): Promise<Workers> {
-  const { boss, staging, log } = deps;
+/** Sends the queued images of the staging area, `concurrency` at once; none when that is 0. */
+export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: number): Workers {
+  const { boss, staging, breaker, log } = deps;
   const stopping = new AbortController();
+  const ending = new Error('the process is stopping');
+  const claims = holdClaims(boss, queueOf(staging.id));
+  const turns = createTurns(concurrency);
   const running = new Set<Promise<void>>();
+  /** Those of the running that have not sent yet. */
+  const unsent = new Set<HeldClaim>();
   const timers = new Set<NodeJS.Timeout>();
-  const queue = queueOf(staging.id);
-  const workerIds: string[] = [];
+  let closing = concurrency === 0;
 
-  /** pg-boss sleeps a whole poll interval after every job; being notified keeps it awake for the next one. */
-  const wakeAfter = (workerId: string, delayMs: number) => {
+  const wakeAfter = (delayMs: number) => {
     const timer = setTimeout(() => {
       timers.delete(timer);
-      boss.notifyWorker(workerId);
+      wake();
     }, delayMs + WAKE_MARGIN_MS);
     timers.add(timer);
   };
 
-  const handle = async (job: JobWithMetadata<TransferJob>, wake: (delayMs: number) => void) => {
-    const about = { imageId: job.data.imageId };
+  /** Whether there may be jobs in the queue; false only after a look that found fewer than it would have taken. */
+  let more = false;
+  let looking: Promise<void> | null = null;
+  const wake = () => {
+    more = true;
+    look();
+  };
+  /** To be called when there may be jobs, and when there is room for them. */
+  const look = () => {
+    if (more && !looking && roomFor() > 0) looking = fetchJobs();
+  };
+  const fetchJobs = async () => {
     try {
-      const end = await transferImage(deps, job, AbortSignal.any([job.signal, stopping.signal]));
-      if (end.state === 'waiting' && end.delayMs > 0) wake(end.delayMs);
+      for (let most = roomFor(); more && most > 0; most = roomFor()) {
+        more = false;
+        await breaker.pass(stopping.signal);
+        const fetched = await claims.fetch(most);
+        more ||= fetched.length === most;
+        for (const claim of fetched) start(claim);
+      }
     } catch (error) {
-      if (!stopping.signal.aborted && !job.signal.aborted && !(error instanceof ClaimLost))
-        log.warn({ ...about, err: error }, 'a transfer could not be recorded; it will be repeated');
+      if (closing) return;
+      log.warn({ err: error }, 'the queue cannot be read; it is tried again');
+      wakeAfter(REPEAT_MS);
+    } finally {
+      looking = null;
+    }
+  };
+  const roomFor = () => {
+    if (closing || running.size - unsent.size > MOST_UNRECORDED) return 0;
+    const wanted = turns.wanted();
+    const room = wanted - unsent.size;
+    // Many at a time, and before the last of them is sent.
+    return unsent.size < concurrency || 2 * room > wanted ? room : 0;
+  };
+
+  const start = (claim: HeldClaim) => {
+    unsent.add(claim);
+    const run = handle(claim).finally(() => {
+      running.delete(run);
+      claims.release(claim);
+    });
+    running.add(run);
+  };
+  const handle = async (claim: HeldClaim) => {
+    const sent = () => {
+      if (unsent.delete(claim)) look();
+    };
+    const takeTurn: TakeTurn = async (signal) => {
+      const end = await turns.take(signal);
+      return () => {
+        end();
+        sent();
+      };
+    };
+    try {
+      const end = await transferImage({ ...deps, takeTurn }, claim, AbortSignal.any([claim.signal, stopping.signal]));
+      if (end.state === 'waiting') wakeAfter(end.delayMs);
+    } catch (error) {
+      const told = error === ending || claim.signal.aborted || error instanceof ClaimLost;
+      if (!told)
+        log.warn({ imageId: claim.data.imageId, err: error }, 'a transfer could not be recorded; it will be repeated');
       // The repeat finds what this run achieved. As long as we wait for the database here the claim stays ours.
-      await handBackSoon(job, stopping.signal.aborted ? 0 : REPEAT_MS, wake);
+      await handBackSoon(claim, error === ending ? 0 : REPEAT_MS);
+    } finally {
+      sent();
     }
   };
 
-  const handBackSoon = async (job: JobWithMetadata<TransferJob>, delayMs: number, wake: (delayMs: number) => void) => {
-    while (!job.signal.aborted) {
+  const handBackSoon = async (claim: HeldClaim, delayMs: number) => {
+    while (!claim.signal.aborted) {
       try {
-        await handBack(deps, job, delayMs);
-        return wake(delayMs);
+        await handBack(deps, claim, delayMs);
+        return wakeAfter(delayMs);
       } catch (error) {
         if (error instanceof ClaimLost) break;
-        // pg-boss is told, and if it cannot tell the database either, the next start or a missed heartbeat will.
-        if (stopping.signal.aborted) throw error;
+        // The next start, or whoever misses a sign of life, puts it back.
+        if (stopping.signal.aborted) return;
         await delay(REPEAT_MS, undefined, { signal: stopping.signal }).catch(() => {});
       }
     }
-    log.warn({ imageId: job.data.imageId }, 'another worker took over this transfer');
+    log.warn({ imageId: claim.data.imageId }, 'another worker took over this transfer');
   };
 
-  for (let count = 0; count < concurrency; count++) {
-    const id = Promise.withResolvers<string>();
-    const options = {
-      batchSize: 1,
-      includeMetadata: true as const,
-      pollingIntervalSeconds: POLL_SECONDS,
-      notifyPollingIntervalSeconds: POLL_WITH_NOTIFY_SECONDS,
-    };
-    const workerId = await boss.work<TransferJob>(queue, options, async (jobs) => {
-      const [job] = jobs;
-      if (!job) return;
-      const own = await id.promise;
-      const run = handle(job as JobWithMetadata<TransferJob>, (delayMs) => wakeAfter(own, delayMs)).finally(() =>
-        running.delete(run),
-      );
-      running.add(run);
-      await run;
-      boss.notifyWorker(own);
-    });
-    workerIds.push(workerId);
-    id.resolve(workerId);
-  }
+  const polling = setInterval(wake, POLL_MS);
+  wake();
 
   return {
-    wake() {
-      for (const workerId of workerIds) boss.notifyWorker(workerId);
-    },
+    wake,
     async close(graceMs) {
-      const idle = boss.offWork(queue, { wait: true });
-      const grace = setTimeout(() => stopping.abort(new Error('the process is stopping')), graceMs);
+      closing = true;
+      clearInterval(polling);
+      turns.close(ending);
+      const grace = setTimeout(() => stopping.abort(ending), graceMs);
       // Waiting for a storage that is away is nothing to be waited for.
-      if (deps.breaker.paused) stopping.abort(new Error('the process is stopping'));
-      await Promise.allSettled([...running, idle]);
+      if (breaker.paused) stopping.abort(ending);
+      // A look that is under way may bring more.
+      await Promise.race([looking, stopping.signal.aborted || once(stopping.signal, 'abort')]);
+      await Promise.allSettled(running);
       clearTimeout(grace);
+      claims.close();
       for (const timer of timers) clearTimeout(timer);
     },
   };

@@ -9,6 +9,7 @@ import { createBreaker } from '../../src/transfers/breaker.ts';
 import { createBoss, queueOf, type TransferJob } from '../../src/transfers/queue.ts';
 import { createRecords } from '../../src/transfers/records.ts';
 import { ClaimLost, type TransferDeps, transferImage } from '../../src/transfers/transfer.ts';
+import { createTurns } from '../../src/transfers/turns.ts';
 import { openStaging, type Staging } from '../../src/uploads/staging.ts';
 import { type Api, createApi } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
@@ -83,6 +84,7 @@ describe('a worker', () => {
       staging,
       storage,
       breaker,
+      takeTurn: createTurns(2).take,
       reportProgress: () => {},
       giveBack: async () => false,
       maxAttempts: 1,

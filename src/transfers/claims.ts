@@ -1,0 +1,56 @@
+import type { PgBoss } from 'pg-boss';
+import { type Claim, HEARTBEAT_SECONDS, type TransferJob } from './queue.ts';
+
+/** A job that this process has fetched. `signal` aborts when the claim is lost: another process has the job by now. */
+export type HeldClaim = Claim & { signal: AbortSignal };
+
+/** The jobs that this process has fetched from a queue and that have not ended. */
+export type Claims = {
+  /** Takes so many jobs at most, those that have waited for longest first. */
+  fetch(most: number): Promise<HeldClaim[]>;
+  /** To be called when the job has ended, or is back in the queue. */
+  release(claim: HeldClaim): void;
+  close(): void;
+};
+
+/**
+ * pg-boss's own workers fetch job by job, end each in a transaction of its own, and sleep by the clock. So they are fetched
+ * and ended here, many at a time; what remains of a worker is to show that each job is held, all of them in one statement.
+ */
+export function holdClaims(boss: PgBoss, queue: string): Claims {
+  const held = new Map<HeldClaim, AbortController>();
+
+  const showSignsOfLife = async () => {
+    const claims = [...held.keys()];
+    if (claims.length === 0) return;
+    const response = await boss.touch(queue, claims);
+    if (!('settled' in response)) return;
+    // Fenced to the attempt that was fetched: what was not refreshed has another holder, or has just ended.
+    const refreshed = new Set(response.settled as string[]);
+    for (const claim of claims)
+      if (!refreshed.has(claim.id))
+        held.get(claim)?.abort(new Error(`job ${claim.id} is no longer held by this process`));
+  };
+  // One that fails says nothing about the claims.
+  const beating = setInterval(() => showSignsOfLife().catch(() => {}), (HEARTBEAT_SECONDS / 2) * 1000);
+
+  return {
+    async fetch(most) {
+      const jobs = await boss.fetch<TransferJob>(queue, { batchSize: most });
+      return jobs.map((job) => {
+        const lost = new AbortController();
+        const claim: HeldClaim = {
+          id: job.id,
+          name: job.name,
+          data: job.data,
+          retryCount: job.retryCount,
+          signal: lost.signal,
+        };
+        held.set(claim, lost);
+        return claim;
+      });
+    },
+    release: (claim) => void held.delete(claim),
+    close: () => clearInterval(beating),
+  };
+}
