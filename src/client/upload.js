@@ -104,7 +104,10 @@ async function send(ticket, photo, uploadUrl, signal, { onUrl, onProgress }) {
       // The ticket knows what was begun: nothing has to be remembered here.
       storeFingerprintForResuming: false,
       // What says when to come back is asked again then, and not before.
-      onShouldRetry: (error) => isPassing(error) && !error.originalResponse?.getHeader('Retry-After'),
+      onShouldRetry: (error) =>
+        !signal?.aborted && isPassing(error) && !error.originalResponse?.getHeader('Retry-After'),
+      // It forgets an abort that comes while it opens the file.
+      onBeforeRequest: () => signal?.throwIfAborted(),
       onUploadUrlAvailable: () => {
         if (upload.url) onUrl(upload.url);
       },

@@ -22,6 +22,7 @@ export function barDisplay(screen: Screen): Display {
   let drawn = false;
   let drawnAt = 0;
   let latest: Legs | null = null;
+  let ended = false;
   const began = performance.now();
   // Up two lines and clear from there to the end of the screen.
   const erase = () => {
@@ -42,11 +43,13 @@ export function barDisplay(screen: Screen): Display {
       draw();
     },
     show(legs) {
+      if (ended) return;
       latest = legs;
       if (performance.now() - drawnAt > EVERY_MS) draw();
     },
     end() {
       draw();
+      ended = true;
       latest = null;
       drawn = false;
     },

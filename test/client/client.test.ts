@@ -132,6 +132,26 @@ describe('hopla/client', () => {
     }
   });
 
+  it('sends nothing when told to stop while it opens the file', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'hopla-client-'));
+    const path = join(directory, 'photo.jpg');
+    await writeFile(path, photo('early').data);
+    const ticket = await client.openTicket({ images: 2 });
+    const stopping = new AbortController();
+    const data = () => {
+      setImmediate(() => stopping.abort());
+      return createReadStream(path);
+    };
+    const outcome = await client
+      .upload(ticket, [{ slot: 'early', data }], { signal: stopping.signal })
+      .catch((error) => error.name);
+    expect(outcome).to.equal('AbortError');
+    await client.upload(ticket, [photo('late')]);
+    const { images } = await client.ticket(ticket.id);
+    expect(images.map(({ slot }) => slot)).to.deep.equal(['late']);
+    await rm(directory, { recursive: true });
+  });
+
   it('comes back to the events after a lost connection, and misses nothing', async () => {
     const ticket = await client.openTicket({ images: 2 });
     const proxy = await startTcpProxy(gateway.url);

@@ -25,6 +25,7 @@ describe('the bars of hopla upload', () => {
     display.show(legs);
     display.line('✔ a.jpg');
     display.end();
+    display.show(legs);
     const erased = '\x1b[2A\r\x1b[J';
     expect(written.split(erased)).to.have.lengthOf(3);
     expect(written.startsWith('ticket\nuploading')).to.equal(true);
