@@ -146,8 +146,15 @@ describe('how the pages look and feel', function () {
     expect(await phone.page.getByText(username, { exact: true }).count()).to.equal(0);
     await examine(phone.page, 'guest');
     expect(findings).to.deep.equal([]);
+    await gateway.db('tickets').where({ id }).update({ expires_at: new Date(), expired: true });
+    await phone.page.reload();
+    await phone.page.locator('#ticket .status', { hasText: 'expired' }).waitFor();
+    await choose(phone.page, [letter]);
+    await pressUpload(phone.page);
+    await phone.page.getByText('The time of this ticket has run out. Ask for a new link.').first().waitFor();
     await phone.page.goto(`${gateway.url}/#ticket=${id}&token=wrong`);
     await phone.page.getByText('This link does not work any more').waitFor();
+    await phone.page.getByRole('heading', { name: 'Add photos' }).waitFor({ state: 'hidden' });
   });
 });
 

@@ -40,9 +40,15 @@ export function photoRow(page: Page, name: string): Locator {
   return page.locator('.photo').filter({ has: page.locator('.name', { hasText: name }) });
 }
 
-/** Waits until the ticket card says so. */
+/** Waits until the ticket card says so; fails with what the page says instead. */
 export async function untilCard(page: Page, text: string | RegExp, timeout = 20_000): Promise<void> {
-  await page.locator('#ticket .count').filter({ hasText: text }).waitFor({ timeout });
+  try {
+    await page.locator('#ticket .count').filter({ hasText: text }).waitFor({ timeout });
+  } catch (error) {
+    const log = page.locator('.log li').evaluateAll((all) => all.map(({ textContent }) => textContent).join('\n'));
+    const seen = [await page.locator('#workspace').innerText(), await log];
+    throw new Error(`the ticket does not say “${text}”, but:\n${seen.join('\n')}`, { cause: error });
+  }
 }
 
 /** Lets no more than so many bytes a second out of the browser; null: as many as it can. */

@@ -27,12 +27,19 @@ export function startGuest({ ticketId, token }, kept) {
     onOpen: () => desk.model.note('Live view connected'),
     onEvent: desk.apply,
     onLost: () => desk.model.note('Live view interrupted, connecting again'),
-    onRefused: () => notice('This link does not work any more. Ask for a new one.'),
+    onRefused() {
+      notice('This link does not work any more. Ask for a new one.');
+      // Nothing can be sent by it.
+      if (!desk.model.current) byId('workspace').hidden = true;
+    },
   });
 
   /** A guest opens no ticket: there must be room in this one. @param {number} images */
   async function takePlaces(images) {
-    const free = desk.model.current ? freePlaces(desk.model.current) : 0;
+    const ticket = desk.model.current;
+    if (!ticket) throw new Error('The ticket cannot be reached just now. Press upload again in a moment.');
+    if (ticket.status === 'expired') throw new Error('The time of this ticket has run out. Ask for a new link.');
+    const free = freePlaces(ticket);
     if (free === 0) throw new Error('Every place of this ticket is taken.');
     if (images > free)
       throw new Error(`This ticket has ${plural(free, 'place')} left: remove ${plural(images - free, 'photo')}.`);

@@ -68,7 +68,8 @@ export function createPhotoRow(onReplace) {
       upload.style.width = `${stage.upload}%`;
       transfer.style.width = `${stage.transfer}%`;
       legs.hidden = stage.name === 'rejected' || stage.name === 'ended';
-      reason.hidden = image.error === null || stage.name === 'delivered';
+      // What is tried again needs nothing from whoever reads this.
+      reason.hidden = image.error === null || stage.name === 'delivered' || stage.name === 'received';
       setText(message, image.error?.message ?? '');
       if (image.error) remedy.href = `/problems/${encodeURIComponent(image.error.code)}`;
       replace.hidden = !(stage.name === 'rejected' && replaceable);

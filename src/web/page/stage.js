@@ -24,8 +24,12 @@ export function stageOf(image, progress) {
       const upload = percentOf(bytes, image.size);
       return { name: 'uploading', upload, transfer: 0, text: `Uploading ${upload} %` };
     }
-    case 'received':
-      return { name: 'received', upload: 100, transfer: 0, text: 'Received, waiting for its way to the cloud' };
+    case 'received': {
+      const text = image.error
+        ? 'Received and safe. The cloud did not take it just now; it is sent again by itself'
+        : 'Received, waiting for its way to the cloud';
+      return { name: 'received', upload: 100, transfer: 0, text };
+    }
     case 'transferring': {
       const transfer = progress?.leg === 'transfer' ? percentOf(progress.bytes, progress.total) : 0;
       // All bytes sent is not yet delivered: that is said by the storage's receipt alone.

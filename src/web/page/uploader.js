@@ -131,6 +131,9 @@ export function createUploader({ id, keeps, target, maxImageBytes, accept, openT
         if (image.status === 'rejected') refused.add(fileId);
         uppy.emit('upload-error', file, new Error(image.error?.message ?? 'This photo was not accepted.'));
       }
+    } else if (file?.progress.complete && image?.url && !file.preview) {
+      // Delivered before a reload, which forgets the pictures of those that it need not keep.
+      showStored(fileId, thumbnailOf(image.url));
     }
     const now = uppy.getFile(fileId);
     if (now && !now.error && !now.progress.complete) return;
