@@ -5,12 +5,18 @@ import { type Finding, finding } from './finding.ts';
 const startsOver = (status: number) => [401, 403, 404, 410, 429].includes(status) || status >= 500;
 
 /** What was promised about the answers to clients. */
-export function checkProtocol({ journal }: Evidence): Finding[] {
+export function checkProtocol({ journal, records }: Evidence): Finding[] {
   const responses = journal.filter((entry) => entry.kind === 'response');
   const heads = responses.filter(({ method }) => method === 'HEAD');
   const failures = heads.filter(({ status }) => status >= 500);
   const unforeseen = responses.filter(({ status }) => status === 500);
-  const restarts = heads.filter(({ status }) => status < 500 && startsOver(status));
+  // A whole image that its process could not commit, and took with it when it was killed: nobody was told that it is safe,
+  // and its client has to send it again.
+  const known = records && new Set(records.images.map(({ id }) => id));
+  const neverKnown = (upload: string | null) => known !== null && upload !== null && !known.has(upload);
+  const restarts = heads.filter(
+    ({ status, upload }) => status < 500 && startsOver(status) && !(status === 404 && neverKnown(upload)),
+  );
 
   const furthest = new Map<string, number>();
   const backwards: string[] = [];

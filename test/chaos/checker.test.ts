@@ -198,6 +198,12 @@ describe('the checker of npm run chaos', () => {
     expect(violationsOf(world)).to.deep.equal({ 'photos that their client could not deliver': 1 });
   });
 
+  it('lets a client start over whose upload never came into the database', () => {
+    const world = flawless();
+    insert(world, { ...head, upload: 'image-never-committed', status: 404 });
+    expect(violationsOf(world)).to.deep.equal({});
+  });
+
   it('lets a photo without a slot be stored once for each time that it was sent whole', () => {
     const world = flawless();
     world.assets.push({ ...at(world.assets, 0), publicId: 'hopla/another' });
