@@ -4,11 +4,12 @@ import { delivery } from './delivery-report.ts';
 import { growth } from './growth-report.ts';
 import { intake } from './intake-report.ts';
 import { memory } from './memory.ts';
+import { metrics } from './metrics.ts';
 import type { Part } from './part.ts';
 import { sse } from './sse.ts';
 import { start } from './start.ts';
 
-const parts: Record<string, Part> = { intake, delivery, growth, memory, sse, start };
+const parts: Record<string, Part> = { intake, delivery, growth, memory, metrics, sse, start };
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },

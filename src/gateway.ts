@@ -138,7 +138,8 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const arrivals = createArrivals(db, peers.own, enqueue, metrics.countReceived);
   const finish: FinishDeps = { db, staging, intake, arrivals, log, reach };
   const locker = createLocker(LOCK_TIMEOUT_MS);
-  const holders = createHolders({ db, staging, intake, peers, locker, timeoutMs: LOCK_TIMEOUT_MS, log });
+  const ownHolders = createHolders({ db, staging, intake, peers, locker, timeoutMs: LOCK_TIMEOUT_MS, log });
+  const holders = { ...ownHolders, locker: metrics.timeLocks(ownHolders.locker) };
   starting.defer(() => holders.close());
   const dailyImages = createDailyImages(db, config.MAX_IMAGES_PER_DAY);
   const creation = { ...finish, holders, dailyImages, maxImageBytes: config.MAX_IMAGE_BYTES };
@@ -178,6 +179,7 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
     records: createRecords(db, boss),
     staging,
     storage: metrics.measure(storage),
+    countStored: metrics.countStored,
     breaker,
     reportProgress: hub.report,
     giveBack: quarantine.giveBack,

@@ -1,10 +1,13 @@
 import Router from '@koa/router';
+import type { Locker } from '@tus/server';
 import type { Middleware } from 'koa';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Database } from './database/connection.ts';
+import type { Image } from './database/models.ts';
 import { owedStatuses } from './database/states.ts';
 import { HoplaError } from './errors.ts';
 import type { State } from './http/app.ts';
+import { answerClassOf } from './storage/answer-class.ts';
 import type { Storage } from './storage/port.ts';
 import type { Quarantine } from './uploads/quarantine.ts';
 import type { Staging } from './uploads/staging.ts';
@@ -15,6 +18,10 @@ export type Metrics = {
   countReceived(bytes: number): void;
   /** Counts what the storage answers, and how long it takes. */
   measure(storage: Storage): Storage;
+  /** Counts an image as stored; call it once that is committed. */
+  countStored(image: Image): void;
+  /** Times how long requests wait for an upload that another request holds. */
+  timeLocks(locker: Locker): Locker;
   /** Times every answer; goes before the routes. */
   timeRequests: Middleware<State>;
   /** Counts files that go into quarantine. */
@@ -33,6 +40,15 @@ const TRANSFER_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
  */
 const LAG_PRECISION_MS = 100;
 
+/** Seconds from the receipt of an image to that of the storage: at once, or after an outage. */
+const DELIVERY_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200];
+
+/** Seconds that a request waits for an upload: most not at all, and none longer than until it is told 423. */
+const LOCK_SECONDS = [0.001, 0.01, 0.1, 1, 5, 10];
+
+/** A look at the backlog reads a row for each image that waits; whoever asks more often gets the same again. */
+const BACKLOG_MS = 5_000;
+
 /** Seconds from the headers of a request to its answer; that of an upload waits for the client's bytes. */
 const REQUEST_SECONDS = [0.005, 0.025, 0.1, 0.5, 2.5, 10, 60];
 
@@ -49,6 +65,25 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
     help: 'Time of one try to store an image, by its outcome: stored, or an error code',
     labelNames: ['outcome'],
     buckets: TRANSFER_SECONDS,
+    registers,
+  });
+  const answers = new Counter({
+    name: 'hopla_storage_answers_total',
+    help: 'What the storage answered to images that were sent, by what it means; silence is no answer, or half of one',
+    labelNames: ['class'],
+    registers,
+  });
+  const deliveries = new Histogram({
+    name: 'hopla_delivery_seconds',
+    help: 'Time from the receipt of an image to its being stored, every try and pause included',
+    buckets: DELIVERY_SECONDS,
+    registers,
+  });
+  const locks = new Histogram({
+    name: 'hopla_upload_lock_seconds',
+    help: 'Time that a request waited until no other held its upload, by its outcome: taken, or given up',
+    labelNames: ['outcome'],
+    buckets: LOCK_SECONDS,
     registers,
   });
   const quarantined = new Counter({
@@ -101,9 +136,11 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
   });
   const oldest = new Gauge({ name: 'hopla_oldest_waiting_seconds', help: 'Age of the oldest of them', registers });
 
+  const lookAtBacklog = sharedFor(BACKLOG_MS, () => readBacklog(db, staging.id));
+
   const router = new Router<State>();
   router.get('/metrics', async (ctx) => {
-    const backlog = await readBacklog(db, staging.id);
+    const backlog = await lookAtBacklog();
     waiting.set(backlog.images);
     oldest.set(backlog.seconds);
     ctx.type = registry.contentType;
@@ -123,12 +160,38 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
         try {
           const receipt = await storage.put(image, options);
           end({ outcome: 'stored' });
+          answers.inc({ class: 'success' });
           storedBytes.inc(image.bytes);
           return receipt;
         } catch (error) {
           end({ outcome: error instanceof HoplaError ? error.code : 'interrupted' });
+          const answer = answerClassOf(error);
+          if (answer) answers.inc({ class: answer });
           throw error;
         }
+      },
+    }),
+    countStored({ receivedAt, storedAt }) {
+      if (!receivedAt || !storedAt) return;
+      // Two clocks: the database's and ours.
+      deliveries.observe(Math.max(0, storedAt.getTime() - receivedAt.getTime()) / 1000);
+    },
+    timeLocks: (locker) => ({
+      newLock(id) {
+        const lock = locker.newLock(id);
+        return {
+          async lock(signal, cancel) {
+            const end = locks.startTimer();
+            try {
+              await lock.lock(signal, cancel);
+              end({ outcome: 'taken' });
+            } catch (error) {
+              end({ outcome: 'given up' });
+              throw error;
+            }
+          },
+          unlock: () => lock.unlock(),
+        };
       },
     }),
     countQuarantined: (quarantine) => ({
@@ -169,14 +232,32 @@ function labelsOf(method: string, path: string | null, status: number) {
   };
 }
 
+/** Runs `read` once for all who ask within `ms`; one that fails is not kept. */
+function sharedFor<Value>(ms: number, read: () => Promise<Value>): () => Promise<Value> {
+  let kept: { value: Promise<Value>; until: number } | null = null;
+  return () => {
+    const now = performance.now();
+    if (kept && now < kept.until) return kept.value;
+    const own = { value: read(), until: now + ms };
+    own.value.catch(() => {
+      if (kept === own) kept = null;
+    });
+    kept = own;
+    return own.value;
+  };
+}
+
 /** By the index over what a staging area still has: no more rows than wait. */
-async function readBacklog(db: Database, stagingId: string): Promise<{ images: number; seconds: number }> {
-  const row = await db('images')
+export function backlogOf(db: Database, stagingId: string) {
+  return db('images')
     .where({ staging: stagingId })
     .whereIn('status', [...owedStatuses])
     .select(
       db.raw('count(*)::int AS images, coalesce(extract(epoch FROM now() - min(received_at)), 0)::float AS seconds'),
-    )
-    .first();
+    );
+}
+
+async function readBacklog(db: Database, stagingId: string): Promise<{ images: number; seconds: number }> {
+  const [row] = await backlogOf(db, stagingId);
   return row as { images: number; seconds: number };
 }

@@ -4,6 +4,7 @@ import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:h
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { HoplaError } from '../errors.ts';
+import { NoAnswer } from './answer-class.ts';
 
 /** An answer that came whole. `body` is whatever was sent, JSON or not. */
 export type Answer = { status: number; headers: IncomingHttpHeaders; body: string };
@@ -128,5 +129,7 @@ async function* readFrom(file: FileHandle, onProgress?: (bytes: number) => void)
 
 function unavailable(what: string, cause?: unknown): HoplaError {
   const reason = cause instanceof Error ? `: ${cause.message}` : '';
-  return new HoplaError('storage-unavailable', `Cloudinary: ${what}${reason}`, { cause });
+  return new HoplaError('storage-unavailable', `Cloudinary: ${what}${reason}`, {
+    cause: new NoAnswer(what, { cause }),
+  });
 }

@@ -23,6 +23,8 @@ export type TransferDeps = {
   breaker: Breaker;
   takeTurn: TakeTurn;
   reportProgress: ReportProgress;
+  /** Told of each image once it is committed as stored. */
+  countStored: (image: Image) => void;
   /** Brings back a staged file that was set aside before its image was known; see quarantine.ts. */
   giveBack: (imageId: string) => Promise<boolean>;
   maxAttempts: number;
@@ -83,8 +85,10 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
   await reach('transfer.recorded');
   await forgetStaged(deps, image.id);
   await reach('transfer.forgotten');
-  if (stored) logStored(deps.log, stored);
-  else await removeUnwanted(deps, image.id, receipt, signal);
+  if (stored) {
+    deps.countStored(stored.image);
+    logStored(deps.log, stored);
+  } else await removeUnwanted(deps, image.id, receipt, signal);
   return { state: 'done' };
 }
 

@@ -32,6 +32,9 @@ describe('the metrics', () => {
     expect(second('hopla_received_bytes_total')).to.equal(20_000);
     expect(second('hopla_stored_bytes_total')).to.equal(20_000);
     expect(second('hopla_transfer_seconds_count{outcome="stored"}')).to.equal(2);
+    expect(second('hopla_storage_answers_total{class="success"}')).to.equal(2);
+    expect(second('hopla_delivery_seconds_count')).to.equal(2);
+    expect(second('hopla_delivery_seconds_sum')).to.be.within(0.001, 20);
     expect(second('hopla_transfers_waiting')).to.equal(0);
 
     gateway.cloudinary.faults.add({ match: { operation: 'upload' }, fault: { kind: 'status', status: 500 } });
@@ -40,7 +43,35 @@ describe('the metrics', () => {
     await until('the image failed', async () => (await api.ticket(failing.id)).counts.failed === 1);
     const last = await read();
     expect(last('hopla_transfer_seconds_count{outcome="storage-unavailable"}')).to.equal(1);
+    expect(last('hopla_storage_answers_total{class="failure"}')).to.equal(1);
     expect(last('hopla_staging_bytes')).to.equal(10_000);
+  });
+
+  for (const [answer, fault] of [
+    ['silence', { kind: 'reset-before-storing' }],
+    ['refused', { kind: 'status', status: 400, message: 'Invalid image file' }],
+  ] as const) {
+    it(`tell ${answer} from other answers of the storage`, async () => {
+      const name = `hopla_storage_answers_total{class="${answer}"}`;
+      expect((await read())(name)).to.equal(0);
+      gateway.cloudinary.faults.clear();
+      gateway.cloudinary.faults.add({ match: { operation: 'upload' }, fault });
+      const api = createApi(gateway.url, (await gateway.createUser()).token);
+      const ticket = await api.openTicket(1);
+      await tusUpload(jpeg({ bytes: 10_000, seed: answer.length }), tusOptions(ticket));
+      await until('it is counted', async () => (await read())(name) === 1);
+    });
+  }
+
+  it('tell how long requests waited for an upload that another one held', async () => {
+    const api = createApi(gateway.url, (await gateway.createUser()).token);
+    const ticket = await api.openTicket(1);
+    const headers = { ...tusOptions(ticket).headers, 'Tus-Resumable': '1.0.0' };
+    const created = await api.call('POST', ticket.uploadUrl, { headers: { ...headers, 'Upload-Length': '100000' } });
+    const before = (await read())('hopla_upload_lock_seconds_count{outcome="taken"}');
+    const { status } = await api.call('HEAD', created.headers.get('Location') ?? '', { headers });
+    expect(status).to.equal(200);
+    expect((await read())('hopla_upload_lock_seconds_count{outcome="taken"}')).to.equal(before + 1);
   });
 
   it('have every name that the dashboard and the alerts use', async () => {

@@ -86,6 +86,7 @@ describe('a worker', () => {
       breaker,
       takeTurn: createTurns(2).take,
       reportProgress: () => {},
+      countStored: () => {},
       giveBack: async () => false,
       maxAttempts: 1,
       reach: passBy,
