@@ -45,10 +45,17 @@ describe('the README', () => {
     expect(quoted.filter((message) => !sources.some((source) => source.includes(`'${message}'`)))).to.deep.equal([]);
   });
 
-  it('links only to files that are there', () => {
+  it('links only to files and headings that are there', () => {
+    const headings = [...readReadme().matchAll(/^#+ (.+)$/gm)].map(
+      ([, text = '']) =>
+        `#${text
+          .toLowerCase()
+          .replace(/[^\w -]/g, '')
+          .replaceAll(' ', '-')}`,
+    );
     const links = [...readReadme().matchAll(/\]\(([^):]+)\)/g)].map(([, path = '']) => path);
     expect(links).to.include('.env.example');
-    expect(links.filter((path) => !existsSync(join(root, path)))).to.deep.equal([]);
+    expect(links.filter((path) => !headings.includes(path) && !existsSync(join(root, path)))).to.deep.equal([]);
   });
 });
 
