@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import { adminCommand } from './admin/commands.ts';
 import { ConfigError, describeConfig, readConfig } from './config.ts';
 import { connectDatabase, migrate, rollback } from './database/connection.ts';
-import { isDatabaseOutage } from './database/outage.ts';
+import { isDatabaseOutage, isDatabaseRefusal } from './database/outage.ts';
 import { readFailpoints } from './failpoints.ts';
 import type { GatewayConfig } from './gateway.ts';
 import { createLog } from './log.ts';
@@ -148,8 +148,11 @@ try {
   // A person reads this: the message says what to do, the stack is for whoever asks for it.
   const debugging = process.env.LOG_LEVEL === 'debug' && !(error instanceof ConfigError);
   const text = error instanceof Error ? (debugging ? error.stack : error.message) : String(error);
-  process.stderr.write(
-    `${isDatabaseOutage(error) ? `The database of DATABASE_URL cannot be reached: ${text}` : text}\n`,
-  );
+  const whose = isDatabaseOutage(error)
+    ? 'The database of DATABASE_URL cannot be reached: '
+    : isDatabaseRefusal(error)
+      ? 'The database server of DATABASE_URL does not let hopla in: '
+      : '';
+  process.stderr.write(`${whose}${text}\n`);
   process.exitCode = 1;
 }

@@ -22,3 +22,8 @@ export function isDatabaseOutage(error: unknown): boolean {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   return OUTAGE_SQLSTATES.test(code) || OUTAGE_ERRNOS.has(code) || OUTAGE_MESSAGES.test(error.message);
 }
+
+/** True where user, password or name of the database are not right: SQLSTATE classes 28 and 3D. */
+export function isDatabaseRefusal(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^(28|3D)/.test(`${error.code}`);
+}
