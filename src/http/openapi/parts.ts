@@ -15,7 +15,7 @@ const Problem = z
   .looseObject({
     type: z.string(),
     title: z.string(),
-    status: z.int(),
+    status: z.int().min(400).max(599),
     detail: z.string().describe('what to change'),
     code: z.enum(codes),
     requestId: z.string().describe('stands in the log, too'),
