@@ -21,7 +21,7 @@ export type AppendEnd = 'complete' | 'too-long' | 'cut' | 'aborted';
 export type AppendRequest = {
   handle: FileHandle;
   source: Readable;
-  /** What was read of the body before; see `gatherBody`. */
+  /** What was read of the body before, and is taken out of here; see `gatherBody`. */
   gathered?: Buffer[];
   /** Where in the file the body's first byte goes. */
   position: number;
@@ -49,11 +49,11 @@ export async function appendBody({
 }: AppendRequest): Promise<AppendEnd> {
   const arrivals = watchArrivals(source, signal);
   let offset = position;
-  let batch = gathered;
+  const batch = gathered;
   const flush = async () => {
     if (batch.length === 0) return;
-    const written = batch;
-    batch = [];
+    // Out of the hands of whoever gathered it, too: what is written is not to stay in memory while the rest comes slowly.
+    const written = batch.splice(0);
     await writeFully(handle, written, offset);
     offset += byteLength(written);
     await onWritten(offset);

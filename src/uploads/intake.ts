@@ -36,9 +36,9 @@ export type Intake = {
 };
 
 /** What is learnt of one image while its bytes pass; `needs` of them before another look is of use. */
-type Learnt = { inspector: ImageInspector; header: ImageHeader | null; needs: number; hashing: number };
+type Learnt = { inspector: ImageInspector | null; header: ImageHeader | null; needs: number; hashing: number };
 
-/** A header and the bytes it waits for: about 0.5 KiB, 5 MiB at most. */
+/** A header: about 0.5 KiB, 5 MiB at most. Only for as long as one is still looked for, also the 4 KiB that were read last. */
 const REMEMBERED = 10_000;
 
 /** Bytes between two words to the thread that hashes: small images need none, and large ones are hashed as they come. */
@@ -49,7 +49,7 @@ export function createIntake({ acceptedTypes, maxPixels, disk, pathOf }: IntakeO
   const sniffing = !acceptedTypes.includes('*/*');
 
   const inspect = async (learnt: Learnt, file: FileBytes, offset: number, size: number | null) => {
-    if (!sniffing || learnt.header || offset < learnt.needs) return;
+    if (!sniffing || !learnt.inspector || offset < learnt.needs) return;
     const found = await learnt.inspector.file(file, offset, size);
     if (found.state === 'not-image') throw new HoplaError('unsupported-image', notAnImage[found.reason]);
     if (found.state === 'need-more') {
@@ -60,6 +60,7 @@ export function createIntake({ acceptedTypes, maxPixels, disk, pathOf }: IntakeO
     assertAccepted(found.header.contentType, acceptedTypes);
     assertPixels(found.header, maxPixels);
     learnt.header = found.header;
+    learnt.inspector = null;
   };
 
   return {
