@@ -9,7 +9,8 @@ FROM node:24-slim
 ENV NODE_ENV=production \
     HOST=0.0.0.0 \
     PORT=8080 \
-    DATA_DIR=/var/lib/hopla
+    DATA_DIR=/var/lib/hopla \
+    NODE_COMPILE_CACHE=/var/lib/hopla/.compile-cache
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY package.json knexfile.ts LICENSE ./
@@ -27,5 +28,5 @@ EXPOSE 8080
 # Whether the process lives, not whether database and storage do: restarting hopla would mend neither.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-# Without a shell or npm in between, so that SIGTERM arrives.
-CMD ["node", "src/main.ts"]
+# It replaces itself by node, so that SIGTERM arrives.
+CMD ["bin/hopla"]

@@ -35,7 +35,7 @@ export async function startService(settings: Record<string, string> = {}): Promi
   const cloudinary = await startSandboxCloudinary({ directory: join(directory, 'cloudinary'), ledgerFile: false });
   starting.defer(() => cloudinary.close());
   const start = async (more: Record<string, string>) => {
-    const child = spawn(process.execPath, [fileURLToPath(new URL('../src/main.ts', import.meta.url))], {
+    const child = spawn(fileURLToPath(new URL('../bin/hopla', import.meta.url)), {
       env: {
         ...process.env,
         DATABASE_URL: postgres.databaseUrl,

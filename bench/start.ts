@@ -56,7 +56,7 @@ export const start: Part = async ({ quick, say }) => {
 async function startAll(directory: string): Promise<{ pid: number; seconds: number; stop(): Promise<void> }> {
   const { DATABASE_URL: _database, CLOUDINARY_URL: _storage, ...environment } = process.env;
   const begun = performance.now();
-  const child = spawn(process.execPath, [fileURLToPath(new URL('../src/main.ts', import.meta.url))], {
+  const child = spawn(fileURLToPath(new URL('../bin/hopla', import.meta.url)), {
     env: { ...environment, DATA_DIR: directory, PORT: '0', LOG_LEVEL: 'info' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

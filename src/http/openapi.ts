@@ -43,11 +43,13 @@ export function openApiDocument(version: string): Json {
 
 /** `GET /openapi.json`. */
 export function openApiRoutes(version: string): Router<State> {
-  const text = JSON.stringify(openApiDocument(version));
+  // When first asked for: most processes never serve it.
+  let text: string | undefined;
   const router = new Router<State>();
   router.get('/openapi.json', (ctx) => {
     ctx.type = 'application/json';
     ctx.set('Cache-Control', 'no-cache');
+    text ??= JSON.stringify(openApiDocument(version));
     ctx.body = text;
   });
   return router;

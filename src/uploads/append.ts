@@ -56,6 +56,7 @@ export async function appendBody({
     const written = batch.splice(0);
     await writeFully(handle, written, offset);
     offset += byteLength(written);
+    free(written);
     await onWritten(offset);
   };
   try {
@@ -114,6 +115,17 @@ function takePieces(source: Readable, batch: Buffer[], room: number): 'too-long'
     bytes += piece.length;
   }
   return 'all';
+}
+
+/**
+ * Gives back the memory of pieces that nobody will read again. The garbage collector would, too, but it sees a small
+ * object with bytes outside of its heap, and lets tens of megabytes of them gather before it looks.
+ */
+function free(pieces: Buffer[]): void {
+  for (const { buffer, byteLength } of pieces) {
+    // A small one may be cut from a buffer that others have their bytes in.
+    if (buffer.byteLength === byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
+  }
 }
 
 function endOf(source: Readable, signal: AbortSignal): AppendEnd | null {
