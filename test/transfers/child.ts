@@ -14,7 +14,7 @@ import { createTestDatabase } from '../support/database.ts';
 import type { Settings } from '../support/gateway.ts';
 import { prepareTemplate } from '../support/template.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../../bin/hopla', import.meta.url));
 
 /** `hopla` as a process of its own. */
 export type Hopla = {
@@ -64,7 +64,7 @@ export async function createHost(): Promise<Host> {
   let url = 'http://127.0.0.1:0';
 
   const start = async (settings: Settings = {}): Promise<Hopla> => {
-    const child = spawn(process.execPath, [MAIN], {
+    const child = spawn(PROGRAM, {
       // Not this project's folder, where there may be a .env.
       cwd: directory,
       env: {
