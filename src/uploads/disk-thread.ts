@@ -24,20 +24,27 @@ export type DiskThread = {
 export function startDiskThread(directory: string): DiskThread {
   const asked = new Map<number, PromiseWithResolvers<FileDigests>>();
   let last = 0;
-  const worker = new Worker(new URL('./disk-worker.ts', import.meta.url), {
-    workerData: { directory },
-    // The thread has a few numbers and one buffer to keep.
-    resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
-  });
-  worker.on('message', (answers: Answer[]) => {
-    for (const answer of answers) {
-      const waiting = asked.get(answer.number);
-      asked.delete(answer.number);
-      if ('error' in answer) waiting?.reject(answer.error);
-      else waiting?.resolve(answer.digests);
-    }
-  });
-  const order = (message: Order) => worker.postMessage(message);
+  let worker: Worker | undefined;
+  const start = () => {
+    const thread = new Worker(new URL('./disk-worker.ts', import.meta.url), {
+      workerData: { directory },
+      // The thread has a few numbers and one buffer to keep.
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
+    });
+    return thread.on('message', (answers: Answer[]) => {
+      for (const answer of answers) {
+        const waiting = asked.get(answer.number);
+        asked.delete(answer.number);
+        if ('error' in answer) waiting?.reject(answer.error);
+        else waiting?.resolve(answer.digests);
+      }
+    });
+  };
+  const order = (message: Order, transfer: ArrayBuffer[] = []) => {
+    // With the first image: a gateway that waits for images can do without its memory.
+    worker ??= start();
+    worker.postMessage(message, transfer);
+  };
   const ask = (post: (number: number) => void): Promise<FileDigests> => {
     const waiting = Promise.withResolvers<FileDigests>();
     last += 1;
@@ -48,11 +55,12 @@ export function startDiskThread(directory: string): DiskThread {
   return {
     advance: (imageId, path, size) => order({ kind: 'hash', number: null, imageId, path, size }),
     conclude: (imageId, path, size) => ask((number) => order({ kind: 'hash', number, imageId, path, size })),
-    land: (path, bytes) =>
-      ask((number) => worker.postMessage({ kind: 'land', number, path, bytes } satisfies Order, [bytes.buffer])),
-    forget: (imageId) => order({ kind: 'forget', imageId }),
+    land: (path, bytes) => ask((number) => order({ kind: 'land', number, path, bytes }, [bytes.buffer])),
+    forget(imageId) {
+      if (worker) order({ kind: 'forget', imageId });
+    },
     async close() {
-      await worker.terminate();
+      await worker?.terminate();
       for (const waiting of asked.values()) waiting.reject(new Error('the gateway is stopping'));
       asked.clear();
     },
