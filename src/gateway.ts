@@ -195,6 +195,7 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
         if (area === staging.id && status === 'received') workers.wake();
       },
       onProgress() {},
+      onResync: workers.wake,
     }),
   );
   if (sends) {
@@ -278,5 +279,7 @@ function followStaging(hub: Hub, staging: Staging, maxImageBytes: number): () =>
     onProgress({ imageId, leg, bytes }) {
       if (leg === 'upload') staging.reached(imageId, bytes);
     },
+    // Recovery counts again what waits.
+    onResync() {},
   });
 }

@@ -27,7 +27,7 @@ export type Topic = { ticketId: string } | { userId: string };
 /** Which image changed, and to what; known without reading the change itself. */
 export type Heading = Pick<Image, 'ticketId' | 'staging' | 'status' | 'size'> & { imageId: string; userId: string };
 /** Who needs to know of every image, and little of each. */
-export type Watcher = { onImage(heading: Heading): void; onProgress(progress: Progress): void };
+export type Watcher = Pick<Listener, 'onProgress' | 'onResync'> & { onImage(heading: Heading): void };
 
 /** Brings committed changes from any process to the listeners of this one. */
 export type Hub = {
@@ -99,9 +99,10 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
       });
   };
 
-  const listening = keepListening(databaseUrl, closing.signal, log, onNotification, () =>
-    heard([...listeners.keys()], (listener) => listener.onResync()),
-  );
+  const listening = keepListening(databaseUrl, closing.signal, log, onNotification, () => {
+    for (const watcher of watchers) watcher.onResync();
+    heard([...listeners.keys()], (listener) => listener.onResync());
+  });
 
   let telling = false;
   /** Progress is a courtesy: while the database is away or slow, other processes go without. */
