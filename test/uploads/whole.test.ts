@@ -56,6 +56,7 @@ describe('an image that came whole with its creation', () => {
     expect(images.map(({ sha256 }: Json) => sha256)).to.deep.equal([createHash('sha256').update(bytes).digest('hex')]);
     const sent = gateway.cloudinary.ledger.entries({ publicId: images[0].storage.key, operation: 'upload' });
     expect(sent.filter(({ stored }) => stored)).to.have.length(1);
+    await until('its file is gone', async () => !(await gateway.stagedFiles()).includes(images[0].id));
     return images[0].id as string;
   };
   /** An image that a process cannot commit, as its database goes away just before the COMMIT. */
