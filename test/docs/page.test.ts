@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import axe from 'axe-core';
 import { expect } from 'chai';
 import type { Browser, Page } from 'playwright-core';
-import type { Json } from '../support/client.ts';
+import { type Json, until } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { openPage, startBrowser } from '../web/browser.ts';
 
@@ -40,6 +40,7 @@ describe('the API page', function () {
     const operations = Object.values<Json>(document.paths).flatMap((path) =>
       Object.keys(path).filter((name) => name !== 'parameters'),
     );
+    await until('every call is there', async () => (await page.locator('.opblock').count()) >= operations.length);
     expect(await page.locator('.opblock').count()).to.equal(operations.length);
 
     await page.locator('#operations-Tickets-openTicket .opblock-summary-control').click();
@@ -96,6 +97,8 @@ describe('the API page', function () {
 
 /** What axe-core finds serious or critical. */
 async function findings(page: Page): Promise<string[]> {
+  // Colours on their way to others would be judged as they are at that moment.
+  await page.evaluate('Promise.allSettled(document.getAnimations().map(({ finished }) => finished))');
   await page.evaluate(axe.source);
   return page.evaluate<string[]>(
     "axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')" +
