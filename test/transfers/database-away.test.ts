@@ -54,6 +54,8 @@ describe('while the database is away', () => {
   });
 
   it('repeats what failed meanwhile', async () => {
+    // Whether the storage is away is asked before the failure is recorded: long enough for the database to go first.
+    host.cloudinary.faults.add({ match: { operation: 'ping' }, times: 1, fault: { kind: 'delay', ms: 500 } });
     const { bytes, begun } = await loseDatabase({ kind: 'reset-before-storing' }, 2);
     await untilUnrecorded(begun.imageId);
     line.mend();
