@@ -4,7 +4,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** The points of an image's way at which a process may die: what each leaves behind is in transfers/recovery.ts. */
 const points = [
   'place.claimed',
-  'upload.opened',
   'upload.written',
   'upload.synced',
   'upload.committed',

@@ -35,7 +35,7 @@ import { createCommit } from './uploads/commit.ts';
 import { startDiskThread } from './uploads/disk-thread.ts';
 import { discardStaged, type FinishDeps } from './uploads/finish.ts';
 import { createHolders } from './uploads/holders.ts';
-import { createIntake } from './uploads/intake.ts';
+import { createIntake, sniffs } from './uploads/intake.ts';
 import { createLocker } from './uploads/lock.ts';
 import { joinPeers } from './uploads/peers.ts';
 import { createQuarantine } from './uploads/quarantine.ts';
@@ -126,13 +126,13 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const breaker = createBreaker(storage, log);
   starting.defer(() => breaker.close());
   const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
-  const disk = startDiskThread(staging.directory);
+  const disk = startDiskThread({ directory: staging.directory, sniffs: sniffs(config.ACCEPTED_TYPES) });
   starting.defer(() => disk.close());
   const intake = createIntake({
     acceptedTypes: config.ACCEPTED_TYPES,
     maxPixels: config.MAX_IMAGE_PIXELS,
-    pathOf: staging.pathOf,
     disk,
+    staging,
   });
   const enqueue: EnqueueTransfers = (trx, imageIds) => enqueueTransfers(boss, trx, staging.id, imageIds);
   const arrivals = createArrivals(db, peers.own, enqueue, metrics.countReceived);
@@ -143,7 +143,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   starting.defer(() => holders.close());
   const dailyImages = createDailyImages(db, config.MAX_IMAGES_PER_DAY);
   const creation = { ...finish, holders, dailyImages, maxImageBytes: config.MAX_IMAGE_BYTES };
-  const wholes = createWholes({ ...creation, disk, peers });
+  const wholes = createWholes({ ...creation, peers });
   starting.defer(() => wholes.close());
   peers.onAsked(async (imageId, to) => {
     await wholes.settle(imageId);

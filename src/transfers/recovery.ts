@@ -39,7 +39,6 @@ const ASK_MS = 5_000;
  * Where a process can die (the names are those of failpoints.ts, at each of which a test kills it), and who puts it right:
  *
  *   place.claimed        the row is an upload without a byte: the client goes on, or the ticket's expiry ends it
- *   upload.opened        likewise
  *   upload.written       the file's size is the offset: likewise; with its last byte `commitComplete`, and every HEAD
  *   upload.synced        `commitComplete`, and every HEAD; one that came whole with its creation has no row yet: its client
  *                        sends it again, `setAside`

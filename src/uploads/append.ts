@@ -1,9 +1,9 @@
-import type { FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
+import { byteLength } from './intake.ts';
 
 /**
- * Bytes gathered before they are written. Sockets hand out pieces of up to 64 KiB, one system call each; four of them
- * in one `writev` cost a quarter of the calls, and more than that gains nothing measurable.
+ * Bytes gathered before they are written. Sockets hand out pieces of up to 64 KiB; four of them in one go take a quarter of
+ * the wake-ups, and more than that gains nothing measurable.
  */
 const BATCH_BYTES = 256 * 1024;
 
@@ -19,7 +19,6 @@ const ARRIVALS = ['readable', 'end', 'error', 'close'];
 export type AppendEnd = 'complete' | 'too-long' | 'cut' | 'aborted';
 
 export type AppendRequest = {
-  handle: FileHandle;
   source: Readable;
   /** What was read of the body before, and is taken out of here; see `gatherBody`. */
   gathered?: Buffer[];
@@ -28,24 +27,23 @@ export type AppendRequest = {
   /** Most bytes to take. */
   limit: number;
   signal: AbortSignal;
-  /** Called once a batch is written, in order, with the offset behind it; a rejection ends the body. */
-  onWritten: (offset: number) => Promise<void> | void;
+  /** Writes the next pieces, which begin at `position`; a rejection ends the body. */
+  write: (pieces: Buffer[], position: number) => Promise<void>;
 };
 
 /**
- * Writes a request body into a staged file and resolves to how it ended, with everything taken until then written.
+ * Writes a request body piece by piece and resolves to how it ended, with everything taken until then written.
  *
  * Reads the Node stream as it is and never destroys it: the answer to the client still needs its socket. Of a body that
- * is ended early the rest is drained. Rejects with what the file or `onWritten` threw.
+ * is ended early the rest is drained. Rejects with what `write` threw.
  */
 export async function appendBody({
-  handle,
   source,
   gathered = [],
   position,
   limit,
   signal,
-  onWritten,
+  write,
 }: AppendRequest): Promise<AppendEnd> {
   const arrivals = watchArrivals(source, signal);
   let offset = position;
@@ -53,11 +51,10 @@ export async function appendBody({
   const flush = async () => {
     if (batch.length === 0) return;
     // Out of the hands of whoever gathered it, too: what is written is not to stay in memory while the rest comes slowly.
-    const written = batch.splice(0);
-    await writeFully(handle, written, offset);
-    offset += byteLength(written);
-    free(written);
-    await onWritten(offset);
+    const pieces = batch.splice(0);
+    const bytes = byteLength(pieces);
+    await write(pieces, offset);
+    offset += bytes;
   };
   try {
     for (;;) {
@@ -117,17 +114,6 @@ function takePieces(source: Readable, batch: Buffer[], room: number): 'too-long'
   return 'all';
 }
 
-/**
- * Gives back the memory of pieces that nobody will read again. The garbage collector would, too, but it sees a small
- * object with bytes outside of its heap, and lets tens of megabytes of them gather before it looks.
- */
-function free(pieces: Buffer[]): void {
-  for (const { buffer, byteLength } of pieces) {
-    // A small one may be cut from a buffer that others have their bytes in.
-    if (buffer.byteLength === byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
-  }
-}
-
 function endOf(source: Readable, signal: AbortSignal): AppendEnd | null {
   if (source.readableEnded) return 'complete';
   if (signal.aborted) return 'aborted';
@@ -170,29 +156,4 @@ function watchArrivals(source: Readable, signal: AbortSignal) {
       source.on('error', () => {});
     },
   };
-}
-
-/** write(2) may take less than it was given. */
-async function writeFully(handle: FileHandle, batch: readonly Buffer[], position: number): Promise<void> {
-  let rest = batch;
-  let offset = position;
-  while (rest.length > 0) {
-    const { bytesWritten } = await handle.writev(rest, offset);
-    offset += bytesWritten;
-    rest = skip(rest, bytesWritten);
-  }
-}
-
-function skip(batch: readonly Buffer[], bytes: number): Buffer[] {
-  let left = bytes;
-  return batch.flatMap((piece) => {
-    const skipped = Math.min(left, piece.length);
-    left -= skipped;
-    return skipped < piece.length ? [piece.subarray(skipped)] : [];
-  });
-}
-
-/** Bytes of all pieces together. */
-export function byteLength(batch: readonly Buffer[]): number {
-  return batch.reduce((sum, piece) => sum + piece.length, 0);
 }

@@ -14,12 +14,7 @@ export function createCommit(deps: FinishDeps, locker: Locker): (image: Pick<Ima
       const image = await Image.query(deps.db).findById(id);
       const size = await deps.staging.sizeOf(id);
       if (image?.status !== 'uploading' || size === null || size !== image.size) return;
-      const handle = await deps.staging.open(id);
-      try {
-        await finishUpload(deps, image, handle, size);
-      } finally {
-        await handle.close();
-      }
+      await finishUpload(deps, image, size);
     } finally {
       await lock.unlock();
     }

@@ -1,33 +1,39 @@
 import { Worker } from 'node:worker_threads';
-import type { Answer, Order } from './disk-worker.ts';
+import type { Answer, Numbered, Order } from './disk-worker.ts';
+import type { Inspection } from './image-header.ts';
+import type { FileDigests } from './learnt.ts';
 
-/** Of a whole file, as lower-case hex. */
-export type FileDigests = { sha256: string; md5: string };
+/** @param sniffs whether anybody wants to know what images they are: every `inspection` is null otherwise */
+export type DiskOptions = { directory: string; sniffs: boolean };
 
-/** Works on staged files in a thread of its own (disk-worker.ts), where many may share one wait for the disk. */
+/** A whole file. */
+export type Examined = FileDigests & { inspection: Inspection | null };
+
+/** Works on staged files in a thread of its own (disk-worker.ts). What it is given to write is gone from here. */
 export type DiskThread = {
-  /** Says that the first `size` bytes of the file will not change any more, so that hashing can keep up with writing. */
-  advance(imageId: string, path: string, size: number): void;
-  /** The digests of the file, whose whole size that is. Rejects when it cannot be read. */
-  conclude(imageId: string, path: string, size: number): Promise<FileDigests>;
   /**
-   * Makes a new file of these bytes, which are gone from here, and resolves to their digests once file and directory entry
-   * would survive a power cut. When it rejects, a part of the file may be there.
+   * Writes pieces of an image of `total` bytes (null while nobody knows), one after another from `position` on, and resolves
+   * to what can be said of it then. Not durable before `sync`. When it rejects, a part of them may be written.
    */
-  land(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<FileDigests>;
-  /** The file was cut or removed: what was hashed of it is void. */
+  write(imageId: string, position: number, total: number | null, pieces: Buffer[]): Promise<Inspection | null>;
+  /** The digests of the file, whose whole size that is, and the verdict on it. Rejects when it cannot be read. */
+  conclude(imageId: string, size: number): Promise<Examined>;
+  /** Makes the file's bytes and its directory entry survive a power cut. */
+  sync(imageId: string): Promise<void>;
+  /** All of that at once for a new file: durable when it resolves. When it rejects, a part of the file may be there. */
+  land(imageId: string, size: number, pieces: Buffer[]): Promise<Examined>;
+  /** The file was cut or removed: what was learnt of it is void. */
   forget(imageId: string): void;
   close(): Promise<void>;
 };
 
-/** @param directory the folder of all the files */
-export function startDiskThread(directory: string): DiskThread {
-  const asked = new Map<number, PromiseWithResolvers<FileDigests>>();
+export function startDiskThread(options: DiskOptions): DiskThread {
+  const asked = new Map<number, PromiseWithResolvers<unknown>>();
   let last = 0;
   let worker: Worker | undefined;
   const start = () => {
     const thread = new Worker(new URL('./disk-worker.ts', import.meta.url), {
-      workerData: { directory },
+      workerData: options,
       // The thread has a few numbers and one buffer to keep.
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
     });
@@ -35,29 +41,36 @@ export function startDiskThread(directory: string): DiskThread {
       for (const answer of answers) {
         const waiting = asked.get(answer.number);
         asked.delete(answer.number);
-        if ('error' in answer) waiting?.reject(answer.error);
-        else waiting?.resolve(answer.digests);
+        if ('error' in answer) waiting?.reject(Object.assign(new Error(answer.error.message), answer.error));
+        else waiting?.resolve(answer.value);
       }
     });
   };
-  const order = (message: Order, transfer: ArrayBuffer[] = []) => {
-    // With the first image: a gateway that waits for images can do without its memory.
-    worker ??= start();
-    worker.postMessage(message, transfer);
-  };
-  const ask = (post: (number: number) => void): Promise<FileDigests> => {
-    const waiting = Promise.withResolvers<FileDigests>();
+  const ask = <T>(order: Order, pieces: Uint8Array<ArrayBuffer>[] = []): Promise<T> => {
+    const waiting = Promise.withResolvers<unknown>();
     last += 1;
     asked.set(last, waiting);
-    post(last);
-    return waiting.promise;
+    // With the first image: a gateway that waits for images can do without its memory.
+    worker ??= start();
+    worker.postMessage(
+      { ...order, number: last } satisfies Numbered,
+      pieces.map(({ buffer }) => buffer),
+    );
+    return waiting.promise as Promise<T>;
   };
   return {
-    advance: (imageId, path, size) => order({ kind: 'hash', number: null, imageId, path, size }),
-    conclude: (imageId, path, size) => ask((number) => order({ kind: 'hash', number, imageId, path, size })),
-    land: (path, bytes) => ask((number) => order({ kind: 'land', number, path, bytes }, [bytes.buffer])),
+    write(imageId, position, total, given) {
+      const pieces = given.map(own);
+      return ask({ kind: 'write', imageId, position, total, pieces }, pieces);
+    },
+    conclude: (imageId, size) => ask({ kind: 'conclude', imageId, size }),
+    sync: (imageId) => ask({ kind: 'sync', imageId }),
+    land(imageId, size, given) {
+      const pieces = given.map(own);
+      return ask({ kind: 'land', imageId, size, pieces }, pieces);
+    },
     forget(imageId) {
-      if (worker) order({ kind: 'forget', imageId });
+      worker?.postMessage({ kind: 'forget', imageId, number: 0 } satisfies Numbered);
     },
     async close() {
       await worker?.terminate();
@@ -65,4 +78,12 @@ export function startDiskThread(directory: string): DiskThread {
       asked.clear();
     },
   };
+}
+
+/** The piece in memory of its own, as those of Node's HTTP parser are; one that shares it with others is copied. */
+function own(piece: Buffer): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = piece;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength
+    ? new Uint8Array(buffer, byteOffset, byteLength)
+    : new Uint8Array(piece);
 }

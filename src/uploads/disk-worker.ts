@@ -1,132 +1,200 @@
 /**
- * The disk thread: what takes the CPU or waits for the disk, away from the thread that serves requests. There, MD5 and
- * SHA-256 of 2 MiB would take 3.5 ms, longer than everything else that is done for them; and each single call that Node
- * makes in its own pool costs that thread more than a small write itself.
+ * The disk thread: all that touches the bytes of staged files while they come in. The thread that serves requests would pay
+ * more for each call to Node's own pool than a small write costs, for the wake-ups; and hashing 2 MiB there would take longer
+ * than everything else that is done for them. Here bytes are written, hashed and looked at in one go, and while the disk
+ * syncs some the next ones are written.
  */
-import { createHash, type Hash } from 'node:crypto';
-import { closeSync, fdatasyncSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fdatasyncSync,
+  fsync,
+  fsyncSync,
+  openSync,
+  readSync,
+  writevSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
-import type { FileDigests } from './disk-thread.ts';
+import type { DiskOptions, Examined } from './disk-thread.ts';
+import type { FileBytes } from './image-header.ts';
+import { createLearnt, type Learnt } from './learnt.ts';
+import { shareRuns } from './share-runs.ts';
 
-export type Order =
-  /** Hash the file up to `size`, which will not change any more; with a `number`, that is all of it and has an answer. */
-  | { kind: 'hash'; number: number | null; imageId: string; path: string; size: number }
-  /** Make a file of these bytes that survives a power cut, and hash it. */
-  | { kind: 'land'; number: number; path: string; bytes: Uint8Array }
-  | { kind: 'forget'; imageId: string };
+type Pieces = Uint8Array<ArrayBuffer>[];
+type Write = { kind: 'write'; imageId: string; position: number; total: number | null; pieces: Pieces };
+type Conclude = { kind: 'conclude'; imageId: string; size: number };
+type Sync = { kind: 'sync'; imageId: string };
+type Land = { kind: 'land'; imageId: string; size: number; pieces: Pieces };
+type Forget = { kind: 'forget'; imageId: string };
 
-export type Answer = { number: number; digests: FileDigests } | { number: number; error: unknown };
+/** See `DiskThread`. */
+export type Order = Write | Conclude | Sync | Land | Forget;
+/** Every order but `forget` is answered, under its number. */
+export type Numbered = { number: number } & Order;
+export type Answer = { number: number; value: unknown } | { number: number; error: NodeJS.ErrnoException };
 
-/** Hashes of the first `offset` bytes of a file. */
-type Started = { offset: number; sha256: Hash; md5: Hash };
-
-/** Two hash states of OpenSSL are less than 1 KiB: 10 MiB at most. What falls out is read again, once, at its end. */
-const REMEMBERED = 10_000;
+/** 20 MiB at most, if all their headers were still looked for. What falls out is read again, once, at its end. */
+const REMEMBERED = 4_000;
 const READ_BYTES = 256 * 1024;
-/** Files that land together; more would keep the first of them waiting for longer than they save. */
-const MOST_LANDINGS = 32;
 
-const { directory } = workerData as { directory: string };
+const { directory, sniffs } = workerData as DiskOptions;
 const folder = openSync(directory, 'r');
-const started = new LRUCache<string, Started>({ max: REMEMBERED });
+const underway = new LRUCache<string, Learnt>({ max: REMEMBERED });
 const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+const pathOf = (imageId: string) => join(directory, imageId);
+const syncFile = promisify(fdatasync);
+// fsync(2): a new file's directory entry needs its own fsync, on the directory.
+const syncEntries = shareRuns(() => promisify(fsync)(folder));
 
-parentPort?.on('message', (first: Order) => {
+parentPort?.on('message', (first: Numbered) => {
   const orders = [first];
-  while (orders.length < MOST_LANDINGS && parentPort) {
-    const next = receiveMessageOnPort(parentPort);
-    if (!next) break;
-    orders.push(next.message);
-  }
-  const answers = landTogether(orders.filter((order) => order.kind === 'land'));
+  for (
+    let more = parentPort && receiveMessageOnPort(parentPort);
+    more;
+    more = parentPort && receiveMessageOnPort(parentPort)
+  )
+    orders.push(more.message);
+  const landing = orders.filter((order) => order.kind === 'land');
+  // Answered together, as they go into one commit.
+  if (landing.length > 0) void landTogether(landing).then((answers) => parentPort?.postMessage(answers));
   for (const order of orders) {
-    if (order.kind === 'forget') started.delete(order.imageId);
-    else if (order.kind === 'hash') answers.push(...hash(order));
+    if (order.kind === 'forget') underway.delete(order.imageId);
+    else if (order.kind !== 'land') void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
   }
-  if (answers.length > 0) parentPort?.postMessage(answers);
 });
 
-/** Writes every file first, so that the file system commits them together: the first fsync waits, the others find it done. */
-function landTogether(orders: Extract<Order, { kind: 'land' }>[]): Answer[] {
-  if (orders.length === 0) return [];
-  const landed = orders.map((order) => ({ ...order, ...attempt(() => write(order)) }));
-  const answers = landed.map(({ number, bytes, ...written }): Answer => {
-    if ('error' in written) return { number, error: written.error };
-    const synced = attempt(() => sync(written.value));
-    if ('error' in synced) return { number, error: synced.error };
-    return { number, digests: digestsOf(update(begin(), bytes)) };
-  });
-  // fsync(2): a new file's directory entry needs its own fsync, on the directory.
-  const entries = attempt(() => fsyncSync(folder));
-  return 'error' in entries ? landed.map(({ number }) => ({ number, error: entries.error })) : answers;
-}
-
-function attempt<T>(act: () => T): { value: T } | { error: unknown } {
-  try {
-    return { value: act() };
-  } catch (error) {
-    return { error };
+function run(order: Write | Conclude | Sync): Promise<unknown> {
+  switch (order.kind) {
+    case 'write':
+      return write(order);
+    case 'conclude':
+      return conclude(order);
+    case 'sync':
+      return sync(order);
   }
 }
 
-function write({ path, bytes }: { path: string; bytes: Uint8Array }): number {
-  const file = openSync(path, 'wx', 0o600);
+async function answer({ number }: Numbered, outcome: Promise<unknown>): Promise<Answer> {
   try {
-    for (let offset = 0; offset < bytes.length; ) offset += writeSync(file, bytes, offset);
-    return file;
+    return { number, value: await outcome };
   } catch (error) {
-    closeSync(file);
-    throw error;
+    // Of an error only name, message and stack survive the way to another thread.
+    const { message, code } = error as NodeJS.ErrnoException;
+    return { number, error: { name: 'Error', message, ...(code ? { code } : {}) } };
   }
 }
 
-function sync(file: number): void {
+async function write({ imageId, position, total, pieces }: Write) {
+  // Only the first byte makes a file: one that is gone meanwhile, as its upload has ended, must not come back.
+  const file = openSync(
+    pathOf(imageId),
+    position === 0 ? constants.O_RDWR | constants.O_CREAT : constants.O_RDWR,
+    0o600,
+  );
   try {
-    fdatasyncSync(file);
+    put(file, position, pieces);
+    const learnt = underway.get(imageId) ?? createLearnt(sniffs);
+    const end = passAll(learnt, position, pieces);
+    underway.set(imageId, learnt);
+    return await learnt.look(bytesOf(file), end, total);
   } finally {
     closeSync(file);
   }
 }
 
-function hash({ number, imageId, path, size }: Extract<Order, { kind: 'hash' }>): Answer[] {
-  const before = started.get(imageId);
-  started.delete(imageId);
-  const reached = attempt(() => goThrough(path, size, before));
-  if (number === null) {
-    // A look ahead is a courtesy; who needs the digests asks again, and hears why there are none.
-    if ('value' in reached) started.set(imageId, reached.value);
-    return [];
-  }
-  return 'error' in reached ? [{ number, error: reached.error }] : [{ number, digests: digestsOf(reached.value) }];
-}
-
-function goThrough(path: string, size: number, before: Started | undefined): Started {
-  const state = before && before.offset <= size ? before : begin();
-  const file = openSync(path, 'r');
+async function conclude({ imageId, size }: Conclude): Promise<Examined> {
+  const before = underway.get(imageId);
+  underway.delete(imageId);
+  const learnt = before && before.hashed <= size ? before : createLearnt(sniffs);
+  const file = openSync(pathOf(imageId), 'r');
   try {
-    while (state.offset < size) {
-      const bytes = readSync(file, buffer, 0, Math.min(buffer.length, size - state.offset), state.offset);
-      if (bytes === 0) throw new Error(`the staged file ends at ${state.offset} of ${size} bytes`);
-      update(state, buffer.subarray(0, bytes));
+    while (learnt.hashed < size) {
+      const bytes = readSync(file, buffer, 0, Math.min(buffer.length, size - learnt.hashed), learnt.hashed);
+      if (bytes === 0) throw new Error(`the staged file ends at ${learnt.hashed} of ${size} bytes`);
+      learnt.pass(buffer.subarray(0, bytes), learnt.hashed);
     }
-    return state;
+    return { inspection: await learnt.look(bytesOf(file), size, size), ...learnt.digests() };
   } finally {
     closeSync(file);
   }
 }
 
-function begin(): Started {
-  return { offset: 0, sha256: createHash('sha256'), md5: createHash('md5') };
+async function sync({ imageId }: Sync): Promise<void> {
+  // An error of an earlier write to the disk shows here, though the file was closed since: nobody has seen it (errseq_t).
+  const file = openSync(pathOf(imageId), 'r+');
+  try {
+    await syncFile(file);
+  } finally {
+    closeSync(file);
+  }
+  await syncEntries();
 }
 
-function update(state: Started, bytes: Uint8Array): Started {
-  state.sha256.update(bytes);
-  state.md5.update(bytes);
-  state.offset += bytes.length;
-  return state;
+/**
+ * Small files. They wait for the disk right here, and share what they can: that takes so little time that going on meanwhile
+ * would cost more than it gains.
+ */
+function landTogether(orders: (Land & Numbered)[]): Promise<Answer[]> {
+  let synced: Promise<void> | undefined;
+  const syncEntriesOnce = () => {
+    synced ??= (async () => fsyncSync(folder))();
+    return synced;
+  };
+  return Promise.all(orders.map((order) => answer(order, land(order, syncEntriesOnce))));
 }
 
-function digestsOf({ sha256, md5 }: Started): FileDigests {
-  return { sha256: sha256.digest('hex'), md5: md5.digest('hex') };
+async function land({ imageId, size, pieces }: Land, syncEntriesOnce: () => Promise<void>): Promise<Examined> {
+  const file = openSync(pathOf(imageId), 'wx+', 0o600);
+  try {
+    put(file, 0, pieces);
+    // The others write first.
+    await null;
+    fdatasyncSync(file);
+    await syncEntriesOnce();
+    const learnt = createLearnt(sniffs);
+    passAll(learnt, 0, pieces);
+    return { inspection: await learnt.look(bytesOf(file), size, size), ...learnt.digests() };
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** write(2) may take less than it was given. */
+function put(file: number, position: number, pieces: Pieces): void {
+  let rest = pieces;
+  for (let offset = position; rest.length > 0; ) {
+    const written = writevSync(file, rest, offset);
+    offset += written;
+    rest = skip(rest, written);
+  }
+}
+
+function skip(pieces: Pieces, bytes: number): Pieces {
+  let left = bytes;
+  return pieces.flatMap((piece) => {
+    const skipped = Math.min(left, piece.length);
+    left -= skipped;
+    return skipped < piece.length ? [piece.subarray(skipped)] : [];
+  });
+}
+
+/** Hashes the pieces, and gives their memory back: the garbage collector would see small objects, and let megabytes gather. */
+function passAll(learnt: Learnt, position: number, pieces: Pieces): number {
+  let offset = position;
+  for (const piece of pieces) {
+    learnt.pass(piece, offset);
+    offset += piece.length;
+    piece.buffer.transfer(0);
+  }
+  return offset;
+}
+
+function bytesOf(file: number): FileBytes {
+  return {
+    read: async (bytes, offset, length, position) => ({ bytesRead: readSync(file, bytes, offset, length, position) }),
+  };
 }

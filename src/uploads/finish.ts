@@ -1,4 +1,3 @@
-import type { FileHandle } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image } from '../database/models.ts';
@@ -27,12 +26,9 @@ export type FinishDeps = {
  * harmless. Throws the reason of a rejection (the upload is then gone), 410 when the upload ended meanwhile, and 423
  * `upload-uncommitted` for whatever else keeps the commit from happening now.
  */
-export async function finishUpload(deps: FinishDeps, image: Image, handle: FileHandle, size: number): Promise<void> {
+export async function finishUpload(deps: FinishDeps, image: Image, size: number): Promise<void> {
   // Both only read what is here; hashing and the disk need not wait for each other.
-  const [concluded, persisted] = await Promise.allSettled([
-    deps.intake.conclude(image.id, handle, size),
-    persist(deps, image, handle),
-  ]);
+  const [concluded, persisted] = await Promise.allSettled([deps.intake.conclude(image.id, size), persist(deps, image)]);
   if (concluded.status === 'rejected') {
     return refuseBroken(deps, image, concluded.reason);
   }
@@ -80,13 +76,12 @@ export async function discardStaged(
   staging.release(image.id);
 }
 
-async function persist(deps: FinishDeps, image: Image, handle: FileHandle): Promise<void> {
+async function persist(deps: FinishDeps, image: Image): Promise<void> {
   try {
-    await deps.staging.persist(image.id, handle);
+    await deps.intake.persist(image.id);
   } catch (error) {
     // Nobody was told that the last byte is safe, and HEAD says offset 0 from now on.
     deps.log.error({ err: error, imageId: image.id }, 'staged file could not be fsynced; the upload starts over');
-    deps.intake.forget(image.id);
     throw uncommitted(error);
   }
 }

@@ -1,96 +1,87 @@
-import { LRUCache } from 'lru-cache';
 import { HoplaError } from '../errors.ts';
-import type { DiskThread, FileDigests } from './disk-thread.ts';
-import {
-  createImageInspector,
-  type FileBytes,
-  type ImageHeader,
-  type ImageInspector,
-  isAccepted,
-} from './image-header.ts';
+import type { DiskThread } from './disk-thread.ts';
+import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
+import type { FileDigests } from './learnt.ts';
+import type { Staging } from './staging.ts';
 
+/** Of a whole image; no header where every type is taken. */
 export type Facts = FileDigests & { header: ImageHeader | null };
 
-export type IntakeOptions = {
-  acceptedTypes: readonly string[];
-  maxPixels: number;
-  disk: Pick<DiskThread, 'advance' | 'conclude' | 'forget'>;
-  pathOf: (imageId: string) => string;
-};
-
-/**
- * Watches every upload as it grows: has it hashed, and looks at the image's header as early as it can.
- *
- * What it knows is kept in memory between the requests of one upload, for the most recent uploads. Where it is not there
- * (a restart, an eviction) the staged file is looked at again.
- */
+/** Brings the bytes of images into their staged files, by way of the disk thread, and passes judgement on them. */
 export type Intake = {
-  /** Takes note that `offset` bytes are written. Throws `unsupported-image` or `image-too-many-pixels` as soon as that is certain. */
-  observe(imageId: string, file: FileBytes, offset: number, size: number | null): Promise<void>;
-  /** The verdict on a whole file of `size` bytes. Throws like `observe`. */
-  conclude(imageId: string, file: FileBytes, size: number): Promise<Facts>;
-  /** The verdict on a whole image of `size` bytes at hand, of which nothing is remembered. Throws like `observe`. */
-  examine(file: FileBytes, size: number): Promise<ImageHeader | null>;
+  /**
+   * Writes pieces of an image of `total` bytes (null while nobody knows) from `position` on; they are gone from here. The
+   * verdict is given when they are written, and throws `unsupported-image` or `image-too-many-pixels` as soon as that is
+   * certain.
+   */
+  write(imageId: string, position: number, total: number | null, pieces: Buffer[]): Promise<() => void>;
+  /** The verdict on a whole file of `size` bytes. Throws like that of `write`, or what reading throws. */
+  conclude(imageId: string, size: number): Promise<Facts>;
+  /** Makes the file's bytes and its directory entry survive a power cut. When that fails, the file is gone. */
+  persist(imageId: string): Promise<void>;
+  /** Makes a durable file of a whole image. Throws like `conclude`; then something of the file may be there. */
+  land(imageId: string, size: number, pieces: Buffer[]): Promise<Facts>;
   /** The file was cut or removed, or nobody will ask again. */
   forget(imageId: string): void;
 };
 
-/** What is learnt of one image while its bytes pass; `needs` of them before another look is of use. */
-type Learnt = { inspector: ImageInspector | null; header: ImageHeader | null; needs: number; hashing: number };
+export type IntakeOptions = {
+  acceptedTypes: readonly string[];
+  maxPixels: number;
+  disk: DiskThread;
+  staging: Pick<Staging, 'wrote' | 'lose'>;
+};
 
-/** A header: about 0.5 KiB, 5 MiB at most. Only for as long as one is still looked for, also the 4 KiB that were read last. */
-const REMEMBERED = 10_000;
+/** False where every type is taken, so that nobody looks at an image. */
+export function sniffs(acceptedTypes: readonly string[]): boolean {
+  return !acceptedTypes.includes('*/*');
+}
 
-/** Bytes between two words to the thread that hashes: small images need none, and large ones are hashed as they come. */
-const HASH_STEP_BYTES = 1024 * 1024;
-
-export function createIntake({ acceptedTypes, maxPixels, disk, pathOf }: IntakeOptions): Intake {
-  const uploads = new LRUCache<string, Learnt>({ max: REMEMBERED });
-  const sniffing = !acceptedTypes.includes('*/*');
-
-  const inspect = async (learnt: Learnt, file: FileBytes, offset: number, size: number | null) => {
-    if (!sniffing || !learnt.inspector || offset < learnt.needs) return;
-    const found = await learnt.inspector.file(file, offset, size);
-    if (found.state === 'not-image') throw new HoplaError('unsupported-image', notAnImage[found.reason]);
-    if (found.state === 'need-more') {
-      if (found.kind) assertAccepted(found.kind.contentType, acceptedTypes);
-      learnt.needs = found.needs;
-      return;
+export function createIntake({ acceptedTypes, maxPixels, disk, staging }: IntakeOptions): Intake {
+  const judge = (inspection: Inspection | null): ImageHeader | null => {
+    if (inspection === null) return null;
+    if (inspection.state === 'not-image') throw new HoplaError('unsupported-image', notAnImage[inspection.reason]);
+    if (inspection.state === 'need-more') {
+      if (inspection.kind) assertAccepted(inspection.kind.contentType, acceptedTypes);
+      return null;
     }
-    assertAccepted(found.header.contentType, acceptedTypes);
-    assertPixels(found.header, maxPixels);
-    learnt.header = found.header;
-    learnt.inspector = null;
+    assertAccepted(inspection.header.contentType, acceptedTypes);
+    assertPixels(inspection.header, maxPixels);
+    return inspection.header;
   };
 
   return {
-    async observe(imageId, file, offset, size) {
-      const learnt = uploads.get(imageId) ?? begin();
-      uploads.set(imageId, learnt);
-      if (offset - learnt.hashing >= HASH_STEP_BYTES) {
-        learnt.hashing = offset;
-        disk.advance(imageId, pathOf(imageId), offset);
+    async write(imageId, position, total, pieces) {
+      const bytes = byteLength(pieces);
+      const inspection = await disk.write(imageId, position, total, pieces);
+      staging.wrote(imageId, bytes);
+      return () => void judge(inspection);
+    },
+    async conclude(imageId, size) {
+      const { inspection, ...digests } = await disk.conclude(imageId, size);
+      return { ...digests, header: judge(inspection) };
+    },
+    async persist(imageId) {
+      try {
+        await disk.sync(imageId);
+      } catch (error) {
+        disk.forget(imageId);
+        await staging.lose(imageId);
+        throw error;
       }
-      await inspect(learnt, file, offset, size);
     },
-    async conclude(imageId, file, size) {
-      const learnt = uploads.get(imageId) ?? begin();
-      learnt.needs = 0;
-      await inspect(learnt, file, size, size);
-      return { ...(await disk.conclude(imageId, pathOf(imageId), size)), header: learnt.header };
+    async land(imageId, size, pieces) {
+      const { inspection, ...digests } = await disk.land(imageId, size, pieces);
+      staging.wrote(imageId, size);
+      return { ...digests, header: judge(inspection) };
     },
-    async examine(file, size) {
-      const learnt = begin();
-      await inspect(learnt, file, size, size);
-      return learnt.header;
-    },
-    forget(imageId) {
-      const learnt = uploads.get(imageId);
-      uploads.delete(imageId);
-      // What was evicted here may still be remembered there.
-      if (learnt?.hashing !== 0) disk.forget(imageId);
-    },
+    forget: disk.forget,
   };
+}
+
+/** Bytes of all pieces together. */
+export function byteLength(pieces: readonly Buffer[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.length, 0);
 }
 
 const notAnImage = {
@@ -98,10 +89,6 @@ const notAnImage = {
   broken: 'The image’s header is broken.',
   truncated: 'The file ends before the image’s header does.',
 };
-
-function begin(): Learnt {
-  return { inspector: createImageInspector(), header: null, needs: 0, hashing: 0 };
-}
 
 function assertAccepted(contentType: string, acceptedTypes: readonly string[]): void {
   if (isAccepted(contentType, acceptedTypes)) return;

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readFile, rm, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rm, stat, statfs, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoplaError } from '../errors.ts';
 
@@ -12,10 +11,10 @@ export type Staging = {
   pathOf(imageId: string): string;
   /** Bytes of the staged file so far; null when there is none. */
   sizeOf(imageId: string): Promise<number | null>;
-  /** Opens for reading and writing; makes the file when it is not there. */
-  open(imageId: string): Promise<FileHandle>;
-  /** Makes the file's bytes and its directory entry survive a power cut. When that fails, the file is gone. */
-  persist(imageId: string, handle: FileHandle): Promise<void>;
+  /** Cuts the file back to its first `bytes`. */
+  cut(imageId: string, bytes: number): Promise<void>;
+  /** Gives a file up that could not be fsynced: it is removed, at the latest before anybody looks at it again. */
+  lose(imageId: string): Promise<void>;
   /** Removes the file; one that is not there is no error. */
   remove(imageId: string): Promise<void>;
   /** Sets `bytes` of the budget aside for an image of a user, or throws 507 `staging-full` or `user-staging-full`. */
@@ -99,7 +98,6 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
     return seen.bytes;
   };
 
-  const syncEntries = shareRuns(() => syncDirectory(directory));
   return {
     id,
     directory,
@@ -113,20 +111,13 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
         throw error;
       }
     },
-    open: (imageId) => open(pathOf(imageId), constants.O_RDWR | constants.O_CREAT, 0o600),
-    async persist(imageId, handle) {
-      try {
-        await handle.datasync();
-        // fsync(2): a new file's directory entry needs its own fsync, on the directory.
-        await syncEntries();
-      } catch (error) {
-        lost.add(imageId);
-        const before = reserved.get(imageId) ?? nothing;
-        set(imageId, { ...before, unwritten: before.bytes });
-        // EIO, EROFS: the disk that just failed may fail this too; the next look tries again.
-        await remove(imageId).catch(() => {});
-        throw error;
-      }
+    cut: (imageId, bytes) => truncate(pathOf(imageId), bytes),
+    async lose(imageId) {
+      lost.add(imageId);
+      const before = reserved.get(imageId) ?? nothing;
+      set(imageId, { ...before, unwritten: before.bytes });
+      // EIO, EROFS: the disk that just failed may fail this too; the next look tries again.
+      await remove(imageId).catch(() => {});
     },
     remove,
     async reserve(imageId, bytes, userId) {
@@ -164,30 +155,6 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
     release: (imageId) => set(imageId, null),
     reserved: () => [...reserved.keys()],
     usage: () => ({ images: reserved.size, reservedBytes, budgetBytes }),
-  };
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const folder = await open(directory, constants.O_RDONLY);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
-/** Runs `task` after each call, at most one at a time: calls that come while one runs share the next. */
-function shareRuns(task: () => Promise<void>): () => Promise<void> {
-  let running: Promise<unknown> = Promise.resolve();
-  let next: Promise<void> | null = null;
-  return () => {
-    next ??= running.then(() => {
-      next = null;
-      const run = task();
-      running = run.catch(() => {});
-      return run;
-    });
-    return next;
   };
 }
 

@@ -12,6 +12,7 @@ import { moveImage } from '../tickets/transition.ts';
 import { type AppendEnd, appendBody } from './append.ts';
 import { assertSize } from './creation.ts';
 import { discardStaged, type FinishDeps, finishUpload, refuse } from './finish.ts';
+import { byteLength } from './intake.ts';
 import type { Wholes } from './whole.ts';
 
 /** One request on its way through the tus server, which knows an upload by its id alone. */
@@ -79,7 +80,7 @@ export class StagingStore extends FileStore {
     let offset = image.size;
     if (image.status === 'uploading') {
       offset = (await this.#deps.staging.sizeOf(id)) ?? 0;
-      if (offset === image.size) await this.#finish(image, offset);
+      if (offset === image.size) await finishUpload(this.#deps, image, offset);
     }
     this.#exchange.offset = offset ?? 0;
     // tus-js-client repeats the length with every last piece, also when an earlier one broke off after declaring it.
@@ -128,46 +129,42 @@ export class StagingStore extends FileStore {
     const limit = (image.size ?? maxImageBytes) - offset;
     if (Number(body.headers['content-length'] ?? 0) > limit) return this.#refuseExcess(image);
     let reached = offset;
-    const handle = await staging.open(image.id);
-    try {
-      await this.#deps.reach('upload.opened');
-      const end = await appendBody({
-        handle,
-        source: body,
-        gathered: exchange.creation?.gathered ?? [],
-        position: offset,
-        limit,
-        signal,
-        onWritten: async (written) => {
-          staging.wrote(image.id, written - reached);
-          reached = exchange.offset = written;
-          await this.#deps.reach('upload.written');
-          reportProgress({
-            ticketId: image.ticketId,
-            userId: exchange.userId,
-            imageId: image.id,
-            leg: 'upload',
-            bytes: reached,
-            total: image.size,
-          });
-          await intake
-            .observe(image.id, handle, reached, image.size)
-            .catch((error) => refuse(this.#deps, image, error));
-        },
-      });
-      if (end === 'too-long') {
-        // As if none of it had been taken: what is here would otherwise pass for the whole image.
-        await handle.truncate(offset);
-        staging.wrote(image.id, offset - reached);
-        intake.forget(image.id);
-        return await this.#refuseExcess(image);
-      }
-      if (reached === image.size) await finishUpload(this.#deps, image, handle, reached);
-      assertEnd(end);
-      return reached;
-    } finally {
-      await handle.close();
+    const end = await appendBody({
+      source: body,
+      gathered: exchange.creation?.gathered ?? [],
+      position: offset,
+      limit,
+      signal,
+      write: async (pieces, position) => {
+        const written = position + byteLength(pieces);
+        const judge = await intake.write(image.id, position, image.size, pieces);
+        reached = exchange.offset = written;
+        await this.#deps.reach('upload.written');
+        reportProgress({
+          ticketId: image.ticketId,
+          userId: exchange.userId,
+          imageId: image.id,
+          leg: 'upload',
+          bytes: reached,
+          total: image.size,
+        });
+        try {
+          judge();
+        } catch (error) {
+          await refuse(this.#deps, image, error);
+        }
+      },
+    });
+    if (end === 'too-long') {
+      // As if none of it had been taken: what is here would otherwise pass for the whole image.
+      await staging.cut(image.id, offset);
+      staging.wrote(image.id, offset - reached);
+      intake.forget(image.id);
+      return await this.#refuseExcess(image);
     }
+    if (reached === image.size) await finishUpload(this.#deps, image, reached);
+    assertEnd(end);
+    return reached;
   }
 
   /** More bytes came than the upload has; where its length was open, the image is larger than any may be. */
@@ -175,15 +172,6 @@ export class StagingStore extends FileStore {
     if (image.size !== null) throw new HoplaError('length-exceeded', `The upload has ${image.size} bytes.`);
     const { maxImageBytes } = this.#deps;
     return refuse(this.#deps, image, new HoplaError('image-too-large', `An image has at most ${maxImageBytes} bytes.`));
-  }
-
-  async #finish(image: Image, size: number): Promise<void> {
-    const handle = await this.#deps.staging.open(image.id);
-    try {
-      await finishUpload(this.#deps, image, handle, size);
-    } finally {
-      await handle.close();
-    }
   }
 
   async #find(id: string): Promise<Image | undefined> {

@@ -2,11 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import { HoplaError } from '../errors.ts';
 import { claimPlace, type PlaceRequest } from '../tickets/claim.ts';
 import type { ReceivedFacts } from '../tickets/receive.ts';
-import { byteLength, gatherBody } from './append.ts';
+import { gatherBody } from './append.ts';
 import { type Admission, admit, type Creation, type CreationDeps, knownOffset, OFFSET_STREAM } from './creation.ts';
-import type { DiskThread } from './disk-thread.ts';
 import { type FinishDeps, logReceived, toReceived } from './finish.ts';
-import type { FileBytes } from './image-header.ts';
+import { byteLength } from './intake.ts';
 import type { Peers } from './peers.ts';
 
 /** Larger images take a place before their bytes come in: they are worth a second transaction, and too large for memory. */
@@ -15,7 +14,7 @@ const RETRY_MS = 1_000;
 /** How long another process may take to say whether it has an image in mind, in milliseconds. */
 const ASK_MS = 5_000;
 
-export type WholeDeps = FinishDeps & CreationDeps & { disk: Pick<DiskThread, 'land'>; peers: Pick<Peers, 'askAll'> };
+export type WholeDeps = FinishDeps & CreationDeps & { peers: Pick<Peers, 'askAll'> };
 
 /** Which upload the client has now, and where it stands: below its size for as long as it is not committed. */
 export type Landed = { imageId: string; offset: number };
@@ -56,7 +55,7 @@ type Uncommitted = {
 };
 
 export function createWholes(deps: WholeDeps): Wholes {
-  const { db, staging, intake, disk, arrivals, peers, log, reach } = deps;
+  const { db, staging, intake, arrivals, peers, log, reach } = deps;
   /** On their way through `receive`, and those that it had to leave uncommitted. */
   const arriving = new Set<string>();
   const uncommitted = new Map<string, Uncommitted>();
@@ -66,13 +65,8 @@ export function createWholes(deps: WholeDeps): Wholes {
   /** The image, durable and looked at; null when it cannot be had. */
   const land = async ({ imageId, expectedSha256 }: PlaceRequest, pieces: Buffer[], size: number) => {
     try {
-      const bytes = join(pieces, size);
-      const header = await intake.examine(inMemory(bytes), size);
-      const digests = await disk.land(staging.pathOf(imageId), bytes);
-      staging.wrote(imageId, size);
-      return expectedSha256 === null || expectedSha256 === digests.sha256
-        ? toReceived(size, { ...digests, header })
-        : null;
+      const facts = await intake.land(imageId, size, [join(pieces, size)]);
+      return expectedSha256 === null || expectedSha256 === facts.sha256 ? toReceived(size, facts) : null;
     } catch (error) {
       log.debug({ err: error, imageId }, 'a whole image goes the long way');
       return null;
@@ -174,16 +168,8 @@ export function createWholes(deps: WholeDeps): Wholes {
   };
 }
 
-function inMemory(bytes: Buffer): FileBytes {
-  return {
-    read: async (buffer, offset, length, position) => ({
-      bytesRead: bytes.copy(buffer, offset, position, position + length),
-    }),
-  };
-}
-
-/** The pieces in memory of their own, which can be given to another thread. */
-function join(pieces: Buffer[], size: number): Buffer<ArrayBuffer> {
+/** A copy of the pieces, which are wanted again where the image goes the long way. */
+function join(pieces: Buffer[], size: number): Buffer {
   const bytes = Buffer.allocUnsafeSlow(size);
   let offset = 0;
   for (const piece of pieces) offset += piece.copy(bytes, offset);

@@ -13,7 +13,6 @@ const retryDelays = Array.from({ length: 200 }, () => 100);
 /** Every point of an image's way, and what a process killed there leaves: the image's status, and whether its file is there. */
 const deaths: [failpoint: string, status: string, staged: boolean][] = [
   ['place.claimed', 'uploading', false],
-  ['upload.opened', 'uploading', true],
   ['upload.written', 'uploading', true],
   ['upload.written#2', 'uploading', true],
   ['upload.synced', 'uploading', true],

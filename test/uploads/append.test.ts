@@ -1,14 +1,15 @@
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import { appendBody } from '../../src/uploads/append.ts';
+import { startDiskThread } from '../../src/uploads/disk-thread.ts';
 
 describe('a body on its way into a staged file', () => {
-  it('gives back the memory of what is written, also of what was gathered before, and touches nothing else', async () => {
+  it('gives away the memory of what is written, also of what was gathered before, and touches nothing else', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'hopla-test-'));
-    const handle = await open(join(directory, 'image'), 'w+');
+    const disk = startDiskThread({ directory, sniffs: false });
     try {
       const own = [piece('abc'), piece('def')];
       const pool = piece('0123456789');
@@ -19,8 +20,8 @@ describe('a body on its way into a staged file', () => {
       source.end(late);
       const bytes = own.length * 3 + shared.length + late.length;
       const end = await appendBody({
-        ...{ handle, source, gathered, position: 0, limit: bytes, signal: new AbortController().signal },
-        onWritten: () => {},
+        ...{ source, gathered, position: 0, limit: bytes, signal: new AbortController().signal },
+        write: async (pieces, position) => void (await disk.write('image', position, bytes, pieces)),
       });
       expect(end).to.equal('complete');
       expect(await readFile(join(directory, 'image'), 'latin1')).to.equal('abcdef234xyz');
@@ -28,7 +29,7 @@ describe('a body on its way into a staged file', () => {
       expect([...own, late].map(({ buffer }) => buffer.detached)).to.deep.equal([true, true, true]);
       expect(pool.toString('latin1')).to.equal('0123456789');
     } finally {
-      await handle.close();
+      await disk.close();
       await rm(directory, { recursive: true, force: true });
     }
   });

@@ -167,14 +167,13 @@ describe('an image that came whole with its creation', () => {
       gates.push(Promise.withResolvers());
       return gates.at(-1)?.promise ?? Promise.resolve(null);
     };
-    const disk = startDiskThread(directory);
-    const intake = createIntake({ acceptedTypes: ['*/*'], maxPixels: 1, pathOf: staging.pathOf, disk });
+    const disk = startDiskThread({ directory, sniffs: false });
+    const intake = createIntake({ acceptedTypes: ['*/*'], maxPixels: 1, staging, disk });
     const wholes = createWholes({
       ...{ db: gateway.db, staging, reach: passBy, log: pino({ level: 'silent' }), maxImageBytes: 1e6 },
       arrivals: { takePlace, receive: async () => false },
       dailyImages: { take: async () => async () => {} },
       intake,
-      disk,
       holders: { claim: () => '' },
       peers: { askAll: async () => {} },
     } satisfies WholeDeps);
