@@ -82,8 +82,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   const started = starting.move();
   let closing: Promise<void> | undefined;
   const close = async () => {
-    endStreams();
-    await Promise.all([server.close(GRACE_MS), workers.close(GRACE_MS)]);
+    await Promise.all([endStreams(GRACE_MS), server.close(GRACE_MS), workers.close(GRACE_MS)]);
     await started.disposeAsync();
   };
   return {
@@ -221,7 +220,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   const ticketAccess = createTicketAccess(db);
   const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });
   const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf, log });
-  starting.defer(() => events.close());
+  starting.defer(() => events.close(0));
   const routers = [
     identityRoutes({ db, callers, authenticate, sessionHours: config.SESSION_HOURS, failuresPerMinute }),
     events.router,
@@ -250,7 +249,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
     }),
   ];
   const routes = [metrics.timeRequests, ...uploads, ...routers.map((router) => router.routes())] as Middleware<State>[];
-  return { routes, endStreams: () => events.close() };
+  return { routes, endStreams: events.close };
 }
 
 /** What `/readyz` and the panel look at. */

@@ -4,7 +4,6 @@ import type { AddressInfo, Socket } from 'node:net';
 import { HoplaError } from '../errors.ts';
 import { toProblem } from './problem.ts';
 import { watchSlowBodies } from './slow-bodies.ts';
-import { isTaken } from './taken-socket.ts';
 
 export type HttpServer = {
   /** `http://host:port` as it listens. */
@@ -49,11 +48,6 @@ export async function listen(handler: RequestListener, options: HttpServerOption
   const answers = new WeakMap<object, ServerResponse>();
   const handle: RequestListener = (request, response) => {
     const { socket } = request;
-    // Another request would be answered in the middle of that one.
-    if (isTaken(socket)) {
-      socket.destroy();
-      return;
-    }
     answers.set(socket, response);
     response.once('close', () => answers.delete(socket));
     slowBodies.watch(request);
@@ -65,7 +59,7 @@ export async function listen(handler: RequestListener, options: HttpServerOption
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     const answer = answers.get(socket);
     // In the middle of an answer there is no room for another.
-    const answering = isTaken(socket) || (answer?.headersSent && !answer.writableFinished);
+    const answering = answer?.headersSent && !answer.writableFinished;
     if (error.code === 'ECONNRESET' || !socket.writable || answering) socket.destroy();
     else socket.end(refusal(error, refusalHeaders));
   });

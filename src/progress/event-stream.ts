@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { endTaken, type Piece, type TakenSocket, takeSocket, toPiece, writePiece } from '../http/taken-socket.ts';
+import { type Piece, type TakenSocket, takeSocket, toPiece } from '../http/taken-socket.ts';
 
 /** One server-sent event; `id` is the version of the ticket. */
 export type StreamEvent = { event: string; data: unknown; id?: number };
@@ -43,13 +43,13 @@ export class EventStream {
   /** Begins the answer; null when the listener left. `onClose` runs when it leaves later. */
   static open(response: ServerResponse, onClose: (stream: EventStream) => void): EventStream | null {
     response.writeHead(200, eventStreamHeaders);
-    response.socket?.cork();
     const socket = takeSocket(response);
     if (!socket) return null;
     const stream = new EventStream(socket);
     socket.once('close', () => onClose(stream));
-    stream.send(BEGINNING);
     // With the snapshot, which is sent right after, in one packet.
+    socket.cork();
+    stream.send(BEGINNING);
     process.nextTick(() => socket.uncork());
     return stream;
   }
@@ -62,7 +62,7 @@ export class EventStream {
       return;
     }
     this.#largest = Math.max(this.#largest, piece.plain.length);
-    writePiece(socket, piece);
+    socket.writePiece(piece);
   }
 
   /** Sends what may be left out: nothing, when the listener does not keep up. */
@@ -76,6 +76,10 @@ export class EventStream {
   }
 
   end(): void {
-    endTaken(this.#socket, LEAVE_MS);
+    this.#socket.endAnswer(LEAVE_MS);
+  }
+
+  cut(): void {
+    this.#socket.destroy();
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import Router from '@koa/router';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
@@ -27,14 +28,20 @@ const HEARTBEAT_MS = 15_000;
 const BEATS = 15;
 /** How soon a stream ends whose token is no longer valid, in milliseconds. */
 const TOKENS_MS = 5_000;
+/** How often a gateway that stops looks whether its listeners have gone. */
+const LOOK_MS = 20;
 
-/** `GET /v1/tickets/:ticketId/events` and `GET /v1/events`; `close` ends every stream. */
-export function progressRoutes(deps: ProgressDeps): { router: Router<CallerState>; close: () => void } {
+/** `close` ends every stream, gives its listener `graceMs` to read the rest, and then cuts it; it may be called twice. */
+export type ProgressRoutes = { router: Router<CallerState>; close(graceMs: number): Promise<void> };
+
+/** `GET /v1/tickets/:ticketId/events` and `GET /v1/events`. */
+export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
   const { db, hub, authenticate, baseUrlOf, offsetOf, log, heartbeatMs = HEARTBEAT_MS } = deps;
   const onError = (error: unknown) => log.warn({ err: error }, 'event streams ended: their ticket could not be read');
   const channels = createChannels({ db, hub, offsetOf, onError });
   const open = new Map<EventStream, Listening>();
   let turn = 0;
+  let closing = false;
   const beating = beat(open, heartbeatMs);
   const checking = setInterval(() => {
     endInvalid(db, open).catch((error) => log.debug({ err: error }, 'tokens of event streams could not be checked'));
@@ -52,6 +59,7 @@ export function progressRoutes(deps: ProgressDeps): { router: Router<CallerState
     const stream = EventStream.open(ctx.res, onClose);
     turn = (turn + 1) % BEATS;
     if (stream) open.set(stream, { tokenId: ctx.state.caller.tokenId, channel, turn });
+    if (closing) stream?.end();
     return stream;
   };
 
@@ -89,10 +97,14 @@ export function progressRoutes(deps: ProgressDeps): { router: Router<CallerState
 
   return {
     router,
-    close() {
+    async close(graceMs) {
+      closing = true;
       clearInterval(beating);
       clearInterval(checking);
       for (const stream of open.keys()) stream.end();
+      for (const deadline = performance.now() + graceMs; open.size > 0 && performance.now() < deadline; )
+        await delay(LOOK_MS);
+      for (const stream of open.keys()) stream.cut();
     },
   };
 }

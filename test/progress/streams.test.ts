@@ -2,10 +2,13 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
+import type { Middleware } from 'koa';
 import pino from 'pino';
 import { type Gateway, startGateway } from '../../src/gateway.ts';
-import { createApp } from '../../src/http/app.ts';
+import { createApp, type State } from '../../src/http/app.ts';
 import { listen } from '../../src/http/server.ts';
 import { createAuthentication } from '../../src/identity/bearer.ts';
 import { createCallers } from '../../src/identity/callers.ts';
@@ -175,8 +178,26 @@ describe('event streams', () => {
     }
   });
 
+  it('are all that is answered to requests that came in one piece with theirs', async () => {
+    const ticket = await api.openTicket(2);
+    const head = `Host: x\r\nAuthorization: Bearer ${ticket.uploadToken}\r\n\r\n`;
+    const socket = open(gateway.url);
+    let text = '';
+    socket.on('data', (piece) => {
+      text += piece;
+    });
+    const path = new URL(ticket.eventsUrl).pathname;
+    socket.write(`GET ${path} HTTP/1.1\r\n${head}GET /healthz HTTP/1.1\r\n${head}`);
+    await until('a snapshot', () => text.includes('event: snapshot'));
+    await tusUpload(png({ bytes: 1500 }), tusOptions(ticket));
+    await until('a change', () => text.includes('event: ticket'));
+    expect(text.match(/HTTP\/1\.1/g)).to.have.length(1);
+    socket.destroy();
+  });
+
   describe('of a gateway whose insides are seen', () => {
     let hub: Hub;
+    const requests: WeakRef<object>[] = [];
     let url: string;
     let subscribed = 0;
     const release = new AsyncDisposableStack();
@@ -204,8 +225,12 @@ describe('event streams', () => {
         log: silent,
         heartbeatMs: 50,
       });
-      release.defer(() => events.close());
-      const app = createApp([events.router.routes() as never], {
+      release.defer(() => events.close(500));
+      const remember: Middleware<State> = async (ctx, next) => {
+        requests.push(...[ctx.req, ctx.res, ctx.req.socket].map((part) => new WeakRef(part)));
+        await next();
+      };
+      const app = createApp([remember, events.router.routes() as never], {
         log: silent,
         allowedOrigins: ['*'],
         trustProxy: false,
@@ -227,6 +252,21 @@ describe('event streams', () => {
         expect(listener.open).to.equal(true);
         listener.leave();
       }
+      await until('nobody listens', () => subscribed === 0);
+    });
+
+    it('keep nothing of the request that opened them', async () => {
+      const ticket = await api.openTicket(1);
+      const listener = await listenTo(`${url}/v1/tickets/${ticket.id}/events`, ticket.uploadToken);
+      await until('a snapshot', () => listener.events.length > 0);
+      setFlagsFromString('--expose-gc');
+      const collect = runInNewContext('gc') as () => void;
+      await until('request, response and its socket are gone', () => {
+        collect();
+        return requests.length > 0 && requests.every((part) => part.deref() === undefined);
+      });
+      expect(listener.open).to.equal(true);
+      listener.leave();
       await until('nobody listens', () => subscribed === 0);
     });
 
