@@ -70,8 +70,9 @@ export async function moveImages(
               (images.status = 'stored')::int AS stored, (images.status = 'failed')::int AS failed
        FROM tickets JOIN images ON images.ticket_id = tickets.id
        -- Found by id and nothing else: "status = ANY" would let an index over statuses look better, which it does as long as
-       -- the planner has not heard that thousands are under way.
-       WHERE images.id = ANY (?::uuid[]) AND array_position(?::text[], images.status) IS NOT NULL
+       -- the planner has not heard that thousands are under way. And by ids that it does not see: for a few of them it would
+       -- make a plan of their own each time, which takes longer than all that is done by it.
+       WHERE images.id = ANY (ARRAY(SELECT id FROM wanted)) AND array_position(?::text[], images.status) IS NOT NULL
          ${holder === undefined ? '' : 'AND images.holder IS NOT DISTINCT FROM ?'}
        ORDER BY tickets.id, images.id FOR NO KEY UPDATE OF tickets, images
      ), moved AS (
@@ -114,7 +115,6 @@ export async function moveImages(
       JSON.stringify(moves),
       liveStatuses,
       receivedStatuses,
-      moves.map(({ imageId }) => imageId),
       from,
       ...(holder === undefined ? [] : [holder]),
       to,
