@@ -20,6 +20,7 @@ import { createMetrics } from './metrics.ts';
 import { type Hub, startHub } from './progress/hub.ts';
 import { progressRoutes } from './progress/routes.ts';
 import { openStorage } from './storage/open.ts';
+import { SMALL_BYTES } from './storage/port.ts';
 import { createTicketAccess } from './tickets/access.ts';
 import { createArrivals, type EnqueueTransfers } from './tickets/arrivals.ts';
 import { createDailyImages } from './tickets/quotas.ts';
@@ -149,14 +150,14 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     await holders.handOver(imageId, to);
   });
   const quarantine = metrics.countQuarantined(createQuarantine(staging.directory, config.QUARANTINE_HOURS * HOUR_MS));
-  const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics };
+  const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, disk };
   return { ...base, finish, creation, wholes, quarantine, peers, holders };
 }
 
 /** Puts right what an earlier process left, and sends off what waits. */
 async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Promise<Workers> {
   const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, peers, holders } = parts;
-  const { wholes, quarantine } = parts;
+  const { wholes, quarantine, disk } = parts;
   const sends = config.TRANSFER_CONCURRENCY > 0;
   const reclaimed = sends && (await reclaimAlone({ db, peers, stagingId: staging.id, log }));
   const recovery = await startRecovery({
@@ -177,6 +178,7 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
     boss,
     records: createRecords(db, boss),
     staging,
+    readSmall: (imageId: string) => disk.read(imageId, SMALL_BYTES),
     storage: metrics.measure(storage),
     countStored: metrics.countStored,
     breaker,

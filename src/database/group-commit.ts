@@ -3,7 +3,10 @@ import { isDatabaseOutage } from './outage.ts';
 /** A batch holds its locks for milliseconds only; more than this at once gain nothing. */
 const MOST_ITEMS = 32;
 
-type Waiting<Item, Outcome> = { item: Item; settled: PromiseWithResolvers<Outcome> };
+/** How long patient items wait for others, in milliseconds. */
+const PATIENCE_MS = 25;
+
+type Waiting<Item, Outcome> = { item: Item; patient: boolean; settled: PromiseWithResolvers<Outcome> };
 
 /**
  * Group commit: what is asked for while one batch is being committed goes together into the next one, so that many pay
@@ -11,13 +14,16 @@ type Waiting<Item, Outcome> = { item: Item; settled: PromiseWithResolvers<Outcom
  *
  * @param run commits a batch in one transaction, all or nothing, and says for each item, in order, what became of it
  * @returns runs one item; rejects with what its batch threw. A batch that fails for any reason but an outage is run again
- *   item by item, so that nobody pays for another's mistake.
+ *   item by item, so that nobody pays for another's mistake. Where many come, one that is `patient` waits a moment for
+ *   others, so that fewer transactions have more of them: each costs as much by itself as several items.
  */
 export function createGroupCommit<Item, Outcome>(
   run: (items: Item[]) => Promise<Outcome[]>,
-): (item: Item) => Promise<Outcome> {
+): (item: Item, patient?: boolean) => Promise<Outcome> {
   let waiting: Waiting<Item, Outcome>[] = [];
   let busy = false;
+  /** Ends the waiting of the patient. */
+  let hurry = () => {};
 
   const commit = async (batch: Waiting<Item, Outcome>[]): Promise<void> => {
     try {
@@ -28,17 +34,30 @@ export function createGroupCommit<Item, Outcome>(
       else for (const { settled } of batch) settled.reject(error);
     }
   };
+  const mayWait = () => waiting.length < MOST_ITEMS && waiting.every(({ patient }) => patient);
+  const gather = () =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, PATIENCE_MS);
+      hurry = () => {
+        if (mayWait()) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   const work = async () => {
-    while (waiting.length > 0) {
+    for (let last = 1; waiting.length > 0; ) {
+      if (last > 1 && mayWait()) await gather();
       const batch = waiting.slice(0, MOST_ITEMS);
       waiting = waiting.slice(MOST_ITEMS);
       await commit(batch);
+      last = batch.length;
     }
     busy = false;
   };
-  return (item) => {
+  return (item, patient = false) => {
     const settled = Promise.withResolvers<Outcome>();
-    waiting.push({ item, settled });
+    waiting.push({ item, patient, settled });
+    hurry();
     // In a moment, so that what is asked for at once goes at once.
     if (!busy) {
       busy = true;

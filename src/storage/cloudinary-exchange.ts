@@ -1,4 +1,5 @@
 import diagnostics from 'node:diagnostics_channel';
+import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Writable } from 'node:stream';
@@ -17,11 +18,12 @@ const CHUNK_BYTES = 64 * 1024;
 
 export type ExchangeOptions = {
   /**
-   * Calls the SDK, which makes its HTTP request before it returns; with a `file`, it returns the stream that takes the
-   * body. `failed` is for the SDK's callback.
+   * Calls the SDK, which makes its HTTP request before it returns; with a `body`, it returns the stream that takes that.
+   * `failed` is for the SDK's callback.
    */
   send: (failed: () => void) => unknown;
-  file?: FileHandle;
+  /** An open file, or the bytes of a small one (`SMALL_BYTES`). */
+  body?: FileHandle | Buffer;
   /** The longest the exchange may take once it has a connection, and the longest it may wait for one. */
   deadlineMs: number;
   signal: AbortSignal;
@@ -38,7 +40,7 @@ export type ExchangeOptions = {
  * read here: the request is caught while the SDK makes it, and the SDK's own reader is taken off.
  */
 export async function exchange(options: ExchangeOptions): Promise<Answer> {
-  const { signal, deadlineMs, file } = options;
+  const { signal, deadlineMs, body } = options;
   signal.throwIfAborted();
   const outcome = Promise.withResolvers<Answer>();
   const fail: Fail = (what, cause) => outcome.reject(unavailable(what, cause));
@@ -54,10 +56,11 @@ export async function exchange(options: ExchangeOptions): Promise<Answer> {
       caught.once('socket', () => deadline.refresh());
       watch(caught, outcome.resolve, fail);
     });
-    if (!file) return;
+    if (!body) return;
     if (!(sink instanceof Writable)) throw new TypeError('the SDK gave no stream to write to');
     upload = sink;
-    await pipeline(readFrom(file, options.onProgress), upload);
+    if (body instanceof Uint8Array) await sendAtOnce(body, upload, request, options.onProgress);
+    else await pipeline(readFrom(body, options.onProgress), upload);
   };
   try {
     start().catch((error) => fail('sending failed', error));
@@ -104,15 +107,42 @@ function watch(request: ClientRequest, answered: (answer: Answer) => void, fail:
   });
 }
 
-/** Reads an answer to its end, within bounds. Leaving the loop early destroys the response and its socket. */
-async function readAnswer(response: IncomingMessage): Promise<Answer> {
-  response.setEncoding('utf8');
-  let body = '';
-  for await (const text of response) {
-    body += text;
-    if (body.length > MAX_ANSWER_LENGTH) throw new Error(`the answer is longer than ${MAX_ANSWER_LENGTH} characters`);
-  }
-  return { status: response.statusCode ?? 0, headers: response.headers, body };
+/** Reads an answer to its end, within bounds. Whoever is told that it broke off destroys the request, and so its socket. */
+function readAnswer(response: IncomingMessage): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    let body = '';
+    response.setEncoding('utf8');
+    response.on('data', (text: string) => {
+      body += text;
+      if (body.length > MAX_ANSWER_LENGTH)
+        reject(new Error(`the answer is longer than ${MAX_ANSWER_LENGTH} characters`));
+    });
+    response.once('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
+    response.on('error', reject);
+    response.once('close', () => reject(new Error('the connection closed')));
+  });
+}
+
+/**
+ * Head, form and image leave in one write instead of four, and arrive in as few: for a small image that is a third of what
+ * it costs here, and less for the store, too.
+ */
+async function sendAtOnce(
+  bytes: Buffer,
+  upload: Writable,
+  request: ClientRequest | undefined,
+  onProgress?: (bytes: number) => void,
+): Promise<void> {
+  // Not `request.cork()`: that sends the end of the body ahead of it. What was written before there is a socket goes at once.
+  request?.once('socket', (socket) => {
+    if (request.writableEnded) return;
+    socket.cork();
+    upload.once('end', () => socket.uncork());
+  });
+  const passed = once(upload, 'finish');
+  upload.end(bytes);
+  await passed;
+  onProgress?.(bytes.length);
 }
 
 /** Not `file.createReadStream()`: destroying that closes the handle, and the caller may have to send the file again. */

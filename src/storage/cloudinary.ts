@@ -48,7 +48,7 @@ export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryS
 
   const upload = async (
     image: StagedImage,
-    file: FileHandle,
+    body: FileHandle | Buffer,
     overwrite: boolean,
     { signal, onProgress }: PutOptions,
   ) => {
@@ -68,7 +68,7 @@ export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryS
             },
             failed,
           ),
-        file,
+        body,
         deadlineMs: answerTimeoutMs + (image.bytes / minBytesPerSecond) * 1000,
         signal,
         ...(onProgress && { onProgress }),
@@ -80,18 +80,24 @@ export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryS
     return readAsset(await attempt(), now());
   };
 
+  const store = async (image: StagedImage, body: FileHandle | Buffer, { signal, onProgress }: PutOptions) => {
+    const put = { signal, ...(onProgress && { onProgress: onlyForward(onProgress) }) };
+    let asset = await upload(image, body, false, put);
+    if (asset.existing && !holds(asset, image)) asset = await upload(image, body, true, put);
+    if (holds(asset, image)) return receiptOf(asset);
+    const detail = `Cloudinary holds ${asset.bytes} bytes with md5 ${asset.etag} instead of ${image.bytes} with ${image.md5}`;
+    throw new HoplaError('storage-mismatch', detail);
+  };
+
   const ask = (send: (failed: () => void) => unknown, signal: AbortSignal): Promise<Answer> =>
     exchange({ send, deadlineMs: answerTimeoutMs, signal });
 
   return {
-    async put(image, { signal, onProgress }) {
+    async put(image, options) {
+      const { content } = image;
+      if (content?.length === image.bytes) return store(image, content, options);
       await using file = await openStaged(image);
-      const put = { signal, ...(onProgress && { onProgress: onlyForward(onProgress) }) };
-      let asset = await upload(image, file, false, put);
-      if (asset.existing && !holds(asset, image)) asset = await upload(image, file, true, put);
-      if (holds(asset, image)) return receiptOf(asset);
-      const detail = `Cloudinary holds ${asset.bytes} bytes with md5 ${asset.etag} instead of ${image.bytes} with ${image.md5}`;
-      throw new HoplaError('storage-mismatch', detail);
+      return await store(image, file, options);
     },
     async remove(key, signal) {
       // The SDK dates this call itself: of all calls it alone fails for as long as our clock is an hour wrong.

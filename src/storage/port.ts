@@ -1,3 +1,6 @@
+/** Images of so many bytes at most are handed to the store whole: less than the streams on their way take without a pause. */
+export const SMALL_BYTES = 48 * 1024;
+
 /** One finished image in the staging area, to be put into the storage. */
 export type StagedImage = {
   /** Image id (UUIDv7); the store derives its own fixed key from it, so that a repeat finds what an earlier try left. */
@@ -5,6 +8,8 @@ export type StagedImage = {
   ticketId: string;
   /** Absolute path of the staged file. */
   path: string;
+  /** All its bytes, when they are `SMALL_BYTES` at most and were read before. */
+  content: Buffer | null;
   /** Size in bytes, and lower-case hex md5 of exactly those bytes. */
   bytes: number;
   md5: string;

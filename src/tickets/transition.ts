@@ -111,14 +111,7 @@ export async function moveImages(
      )
      SELECT ticket, to_jsonb(moved) AS image, announce(ticket, to_jsonb(moved))
      FROM shown JOIN moved ON moved.id = shown.id ORDER BY moved.id`,
-    [
-      JSON.stringify(moves),
-      liveStatuses,
-      receivedStatuses,
-      from,
-      ...(holder === undefined ? [] : [holder]),
-      to,
-    ],
+    [JSON.stringify(moves), liveStatuses, receivedStatuses, from, ...(holder === undefined ? [] : [holder]), to],
   )) as { rows: ChangeRow[] };
   return rows.map(toChange);
 }

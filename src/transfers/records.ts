@@ -44,7 +44,7 @@ export function createRecords(db: Database, boss: PgBoss): Records {
   });
   return {
     begin: (claim) => commit({ claim, receipt: null }),
-    store: (claim, receipt) => commit({ claim, receipt }),
+    store: (claim, receipt) => commit({ claim, receipt }, true),
   };
 }
 

@@ -19,6 +19,8 @@ export type TransferDeps = {
   boss: PgBoss;
   records: Records;
   staging: Staging;
+  /** The bytes of a staged file, if they are few; null otherwise, or when it cannot be read. */
+  readSmall: (imageId: string) => Promise<Buffer | null>;
   storage: Storage;
   breaker: Breaker;
   takeTurn: TakeTurn;
@@ -46,7 +48,7 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
   const { records, storage, staging, breaker, takeTurn, reportProgress, reach } = deps;
   await reach('transfer.fetched');
   await breaker.pass(signal);
-  const begun = await records.begin(claim);
+  const [begun, content] = await Promise.all([records.begin(claim), deps.readSmall(claim.data.imageId)]);
   if (!begun) return settleEnded(deps, claim);
   const { image, ticket } = begun;
   await reach('transfer.begun');
@@ -55,7 +57,7 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
   try {
     // The storage may have asked for a pause meanwhile.
     await breaker.pass(signal);
-    receipt = await storage.put(toStaged(image, staging), {
+    receipt = await storage.put(toStaged(image, staging, content), {
       signal,
       onProgress: (bytes) => {
         void reach('transfer.sending');
@@ -105,11 +107,11 @@ async function removeUnwanted(
   deps.log.info({ imageId, key: receipt.key }, 'image deleted during its transfer: taken back from the storage');
 }
 
-function toStaged(image: Image, staging: Staging) {
+function toStaged(image: Image, staging: Staging, content: Buffer | null) {
   const { id, ticketId, size, md5, filename, contentType } = image;
   // The table's constraints promise both for every received image.
   if (size === null || md5 === null) throw new Error(`image ${id} was received without size or md5`);
-  return { id, ticketId, path: staging.pathOf(id), bytes: size, md5, filename, contentType };
+  return { id, ticketId, path: staging.pathOf(id), content, bytes: size, md5, filename, contentType };
 }
 
 function logStored(log: Logger, { image, ticket }: { image: Image; ticket: Ticket }): void {

@@ -22,6 +22,8 @@ export type DiskThread = {
   sync(imageId: string): Promise<void>;
   /** All of that at once for a new file: durable when it resolves. When it rejects, a part of the file may be there. */
   land(imageId: string, size: number, pieces: Buffer[]): Promise<Examined>;
+  /** All bytes of a file that has so many at most. Null when it has more, or cannot be read. */
+  read(imageId: string, most: number): Promise<Buffer | null>;
   /** The file was cut or removed: what was learnt of it is void. */
   forget(imageId: string): void;
   close(): Promise<void>;
@@ -68,6 +70,10 @@ export function startDiskThread(options: DiskOptions): DiskThread {
     land(imageId, size, given) {
       const pieces = given.map(own);
       return ask({ kind: 'land', imageId, size, pieces }, pieces);
+    },
+    async read(imageId, most) {
+      const bytes = await ask<Uint8Array<ArrayBuffer> | null>({ kind: 'read', imageId, most });
+      return bytes && Buffer.from(bytes.buffer);
     },
     forget(imageId) {
       worker?.postMessage({ kind: 'forget', imageId, number: 0 } satisfies Numbered);

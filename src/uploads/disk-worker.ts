@@ -9,6 +9,7 @@ import {
   constants,
   fdatasync,
   fdatasyncSync,
+  fstatSync,
   fsync,
   fsyncSync,
   openSync,
@@ -29,10 +30,11 @@ type Write = { kind: 'write'; imageId: string; position: number; total: number |
 type Conclude = { kind: 'conclude'; imageId: string; size: number };
 type Sync = { kind: 'sync'; imageId: string };
 type Land = { kind: 'land'; imageId: string; size: number; pieces: Pieces };
+type Read = { kind: 'read'; imageId: string; most: number };
 type Forget = { kind: 'forget'; imageId: string };
 
 /** See `DiskThread`. */
-export type Order = Write | Conclude | Sync | Land | Forget;
+export type Order = Write | Conclude | Sync | Land | Read | Forget;
 /** Every order but `forget` is answered, under its number. */
 export type Numbered = { number: number } & Order;
 export type Answer = { number: number; value: unknown } | { number: number; error: NodeJS.ErrnoException };
@@ -61,9 +63,18 @@ parentPort?.on('message', (first: Numbered) => {
   const landing = orders.filter((order) => order.kind === 'land');
   // Answered together, as they go into one commit.
   if (landing.length > 0) void landTogether(landing).then((answers) => parentPort?.postMessage(answers));
+  const reading = orders.filter((order) => order.kind === 'read');
+  if (reading.length > 0) {
+    const answers = reading.map((order) => ({ number: order.number, value: read(order) }));
+    parentPort?.postMessage(
+      answers,
+      answers.flatMap(({ value }) => (value ? [value.buffer] : [])),
+    );
+  }
   for (const order of orders) {
     if (order.kind === 'forget') underway.delete(order.imageId);
-    else if (order.kind !== 'land') void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
+    else if (order.kind !== 'land' && order.kind !== 'read')
+      void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
   }
 });
 
@@ -75,6 +86,23 @@ function run(order: Write | Conclude | Sync): Promise<unknown> {
       return conclude(order);
     case 'sync':
       return sync(order);
+  }
+}
+
+function read({ imageId, most }: Read): Uint8Array<ArrayBuffer> | null {
+  try {
+    const file = openSync(pathOf(imageId), 'r');
+    try {
+      const { size } = fstatSync(file);
+      if (size > most) return null;
+      const bytes = new Uint8Array(size);
+      return readSync(file, bytes, 0, size, 0) === size ? bytes : null;
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    // Whatever it is, who opens the file to read it in pieces finds out.
+    return null;
   }
 }
 

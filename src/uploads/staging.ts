@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rm, stat, statfs, truncate, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, stat, statfs, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoplaError } from '../errors.ts';
 
@@ -85,7 +85,10 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
   // disk is unknown, so the file must go; one that cannot be removed just then is removed before anybody looks at it.
   const lost = new Set<string>();
   const remove = async (imageId: string) => {
-    await rm(pathOf(imageId), { force: true });
+    // rm(3) would look first what it is, and do that on this thread.
+    await unlink(pathOf(imageId)).catch((error) => {
+      if (!hasErrno(error, 'ENOENT')) throw error;
+    });
     lost.delete(imageId);
   };
 

@@ -36,14 +36,14 @@ describe('an exchange with Cloudinary', () => {
     return sink;
   }
   const failureOf = (send: (failed: () => void) => unknown): Promise<HoplaError> =>
-    exchange({ send, file, deadlineMs: 5000, signal: noAbort }).then(
+    exchange({ send, body: file, deadlineMs: 5000, signal: noAbort }).then(
       () => expect.fail('it succeeded'),
       (reason) => reason,
     );
 
   it('ends the stream to the store when the answer comes early, and leaves the file to its owner', async () => {
     const sink = new PassThrough();
-    const answer = await exchange({ send: () => post(sink), file, deadlineMs: 5000, signal: noAbort });
+    const answer = await exchange({ send: () => post(sink), body: file, deadlineMs: 5000, signal: noAbort });
     expect(answer.status).to.equal(413);
     expect(sink.destroyed).to.equal(true);
     expect((await file.read({ position: 0 })).bytesRead).to.be.greaterThan(0);

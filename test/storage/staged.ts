@@ -19,7 +19,15 @@ export async function createStaging() {
       const path = join(directory, id);
       await writeFile(path, bytes);
       const md5 = createHash('md5').update(bytes).digest('hex');
-      const image = { id, ticketId: randomUUID(), path, bytes: bytes.length, md5, filename: 'photo.jpg' };
+      const image = {
+        id,
+        ticketId: randomUUID(),
+        path,
+        bytes: bytes.length,
+        md5,
+        filename: 'photo.jpg',
+        content: null,
+      };
       return { ...image, contentType: 'image/jpeg', ...changes };
     },
     remove: () => rm(directory, { recursive: true, force: true }),

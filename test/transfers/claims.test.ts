@@ -82,6 +82,7 @@ describe('a worker', () => {
       boss,
       records: createRecords(gateway.db, boss),
       staging,
+      readSmall: async () => null,
       storage,
       breaker,
       takeTurn: createTurns(2).take,
