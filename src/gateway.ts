@@ -36,7 +36,7 @@ import { createCommit } from './uploads/commit.ts';
 import { startDiskThread } from './uploads/disk-thread.ts';
 import { discardStaged, type FinishDeps } from './uploads/finish.ts';
 import { createHolders } from './uploads/holders.ts';
-import { createIntake, sniffs } from './uploads/intake.ts';
+import { createIntake, type Intake, sniffs } from './uploads/intake.ts';
 import { createLocker } from './uploads/lock.ts';
 import { joinPeers } from './uploads/peers.ts';
 import { createQuarantine } from './uploads/quarantine.ts';
@@ -134,6 +134,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     disk,
     staging,
   });
+  starting.defer(followUploads(hub, intake));
   const enqueue: EnqueueTransfers = (trx, imageIds) => enqueueTransfers(boss, trx, staging.id, imageIds);
   const arrivals = createArrivals(db, peers.own, enqueue, metrics.countReceived);
   const finish: FinishDeps = { db, staging, intake, arrivals, log, reach };
@@ -264,6 +265,17 @@ function createChecks({ db, staging, storage, boss, breaker }: Parts) {
       breaker.paused ? Promise.reject(new Error('transfers are paused')) : checkStorage(signal),
     queue: () => boss.getQueue(queueOf(staging.id)),
   };
+}
+
+/** Uploads are cancelled, deleted or out of time by other ways than their own requests. */
+function followUploads(hub: Hub, intake: Intake): () => void {
+  return hub.watch({
+    onImage({ imageId, status }) {
+      if (status !== 'uploading') intake.doubt(imageId);
+    },
+    onProgress() {},
+    onResync: () => intake.doubt(),
+  });
 }
 
 /** Keeps the count of what waits in staging right when another process takes images in or sends them off. */

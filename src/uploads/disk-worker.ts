@@ -14,6 +14,7 @@ import {
   fsyncSync,
   openSync,
   readSync,
+  writev,
   writevSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -22,6 +23,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { LRUCache } from 'lru-cache';
 import type { DiskOptions, Examined } from './disk-thread.ts';
 import type { FileBytes } from './image-header.ts';
+import { byteLength } from './intake.ts';
 import { createLearnt, type Learnt } from './learnt.ts';
 import { shareRuns } from './share-runs.ts';
 
@@ -42,12 +44,15 @@ export type Answer = { number: number; value: unknown } | { number: number; erro
 /** 20 MiB at most, if all their headers were still looked for. What falls out is read again, once, at its end. */
 const REMEMBERED = 4_000;
 const READ_BYTES = 256 * 1024;
+/** Written right here: a call to Node's pool takes longer. */
+const SMALL_BYTES = 64 * 1024;
 
 const { directory, sniffs } = workerData as DiskOptions;
 const folder = openSync(directory, 'r');
 const underway = new LRUCache<string, Learnt>({ max: REMEMBERED });
 const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
 const pathOf = (imageId: string) => join(directory, imageId);
+const writeMany = promisify(writev);
 const syncFile = promisify(fdatasync);
 // fsync(2): a new file's directory entry needs its own fsync, on the directory.
 const syncEntries = shareRuns(() => promisify(fsync)(folder));
@@ -124,9 +129,13 @@ async function write({ imageId, position, total, pieces }: Write) {
     0o600,
   );
   try {
-    put(file, position, pieces);
     const learnt = underway.get(imageId) ?? createLearnt(sniffs);
+    // Anew, should anything go wrong.
+    underway.delete(imageId);
+    const writing = put(file, position, pieces);
     const end = passAll(learnt, position, pieces);
+    await writing;
+    pieces.forEach(free);
     underway.set(imageId, learnt);
     return await learnt.look(bytesOf(file), end, total);
   } finally {
@@ -178,24 +187,26 @@ function landTogether(orders: (Land & Numbered)[]): Promise<Answer[]> {
 async function land({ imageId, size, pieces }: Land, syncEntriesOnce: () => Promise<void>): Promise<Examined> {
   const file = openSync(pathOf(imageId), 'wx+', 0o600);
   try {
-    put(file, 0, pieces);
     // The others write first.
-    await null;
+    await put(file, 0, pieces);
     fdatasyncSync(file);
     await syncEntriesOnce();
     const learnt = createLearnt(sniffs);
     passAll(learnt, 0, pieces);
+    pieces.forEach(free);
     return { inspection: await learnt.look(bytesOf(file), size, size), ...learnt.digests() };
   } finally {
     closeSync(file);
   }
 }
 
-/** write(2) may take less than it was given. */
-function put(file: number, position: number, pieces: Pieces): void {
+/** Many bytes by way of Node's pool, so that they are copied while they are hashed here. */
+async function put(file: number, position: number, pieces: Pieces): Promise<void> {
+  const small = byteLength(pieces) <= SMALL_BYTES;
   let rest = pieces;
+  // write(2) may take less than it was given.
   for (let offset = position; rest.length > 0; ) {
-    const written = writevSync(file, rest, offset);
+    const written = small ? writevSync(file, rest, offset) : (await writeMany(file, rest, offset)).bytesWritten;
     offset += written;
     rest = skip(rest, written);
   }
@@ -210,15 +221,19 @@ function skip(pieces: Pieces, bytes: number): Pieces {
   });
 }
 
-/** Hashes the pieces, and gives their memory back: the garbage collector would see small objects, and let megabytes gather. */
+/** Hashes the pieces; returns where they end. */
 function passAll(learnt: Learnt, position: number, pieces: Pieces): number {
   let offset = position;
   for (const piece of pieces) {
     learnt.pass(piece, offset);
     offset += piece.length;
-    piece.buffer.transfer(0);
   }
   return offset;
+}
+
+/** Gives memory back. The garbage collector would, too, but it sees a small object, and lets megabytes of them gather. */
+function free(piece: Uint8Array<ArrayBuffer>): void {
+  piece.buffer.transfer(0);
 }
 
 function bytesOf(file: number): FileBytes {

@@ -40,7 +40,6 @@ export async function finishUpload(deps: FinishDeps, image: Image, size: number)
   await deps.reach('upload.synced');
   await commit(deps, image, toReceived(size, facts));
   await deps.reach('upload.committed');
-  deps.intake.forget(image.id);
 }
 
 /** Turns an unacceptable image away, for good; passes every other error on as something that may pass. */
@@ -59,11 +58,14 @@ export async function refuse(deps: FinishDeps, image: Image, error: unknown): Pr
 
 /** A file that cannot be read may have gone with its upload: expired, or deleted. */
 async function refuseBroken(deps: FinishDeps, image: Image, error: unknown): Promise<never> {
-  if (!(error instanceof HoplaError)) {
-    const status = await currentStatus(deps, image).catch(() => 'uploading' as const);
-    if (status !== 'uploading') throw gone(status);
-  }
+  if (!(error instanceof HoplaError)) await assertUploading(deps, image);
   return refuse(deps, image, error);
+}
+
+/** Throws 410 when the upload has ended, which is why its file cannot be read or written. */
+export async function assertUploading(deps: FinishDeps, image: Image): Promise<void> {
+  const status = await currentStatus(deps, image).catch(() => 'uploading' as const);
+  if (status !== 'uploading') throw gone(status);
 }
 
 /** Removes what an ended upload left in the staging area. */

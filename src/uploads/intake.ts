@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import type { DiskThread } from './disk-thread.ts';
 import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
@@ -21,8 +23,17 @@ export type Intake = {
   persist(imageId: string): Promise<void>;
   /** Makes a durable file of a whole image. Throws like `conclude`; then something of the file may be there. */
   land(imageId: string, size: number, pieces: Buffer[]): Promise<Facts>;
-  /** The file was cut or removed, or nobody will ask again. */
+  /** The file was cut or removed, or another process goes on with it. */
   forget(imageId: string): void;
+  /**
+   * Remembers where an upload stands after a request, for the next one of this process, which is its holder: nobody else
+   * writes to it. Its row may be changed by others, though, who say so: then `doubt` it.
+   */
+  keep(image: Image, offset: number): void;
+  /** What was kept, if the upload stands at `offset`; it is then for the caller to `keep` it again. */
+  take(imageId: string, offset: number): Image | null;
+  /** The row was changed: database and disk have to be asked again. Of all uploads, when none is named. */
+  doubt(imageId?: string): void;
 };
 
 export type IntakeOptions = {
@@ -31,6 +42,9 @@ export type IntakeOptions = {
   disk: DiskThread;
   staging: Pick<Staging, 'wrote' | 'lose'>;
 };
+
+/** Uploads between two requests; of others the database and the disk know. About 1 KiB each. */
+const KEPT = 10_000;
 
 /** False where every type is taken, so that nobody looks at an image. */
 export function sniffs(acceptedTypes: readonly string[]): boolean {
@@ -50,6 +64,12 @@ export function createIntake({ acceptedTypes, maxPixels, disk, staging }: Intake
     return inspection.header;
   };
 
+  const kept = new LRUCache<string, { image: Image; offset: number }>({ max: KEPT });
+  const forget = (imageId: string) => {
+    kept.delete(imageId);
+    disk.forget(imageId);
+  };
+
   return {
     async write(imageId, position, total, pieces) {
       const bytes = byteLength(pieces);
@@ -65,7 +85,7 @@ export function createIntake({ acceptedTypes, maxPixels, disk, staging }: Intake
       try {
         await disk.sync(imageId);
       } catch (error) {
-        disk.forget(imageId);
+        forget(imageId);
         await staging.lose(imageId);
         throw error;
       }
@@ -75,12 +95,22 @@ export function createIntake({ acceptedTypes, maxPixels, disk, staging }: Intake
       staging.wrote(imageId, size);
       return { ...digests, header: judge(inspection) };
     },
-    forget: disk.forget,
+    forget,
+    keep: (image, offset) => void kept.set(image.id, { image, offset }),
+    take(imageId, offset) {
+      const known = kept.get(imageId);
+      kept.delete(imageId);
+      return known?.offset === offset ? known.image : null;
+    },
+    doubt(imageId) {
+      if (imageId === undefined) kept.clear();
+      else kept.delete(imageId);
+    },
   };
 }
 
 /** Bytes of all pieces together. */
-export function byteLength(pieces: readonly Buffer[]): number {
+export function byteLength(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, piece) => sum + piece.length, 0);
 }
 

@@ -11,7 +11,7 @@ import type { PlaceRequest } from '../tickets/claim.ts';
 import { moveImage } from '../tickets/transition.ts';
 import { type AppendEnd, appendBody } from './append.ts';
 import { assertSize } from './creation.ts';
-import { discardStaged, type FinishDeps, finishUpload, refuse } from './finish.ts';
+import { assertUploading, discardStaged, type FinishDeps, finishUpload, refuse } from './finish.ts';
 import { byteLength } from './intake.ts';
 import type { Wholes } from './whole.ts';
 
@@ -23,8 +23,9 @@ export type Exchange = {
   readonly baseUrl: string;
   /** Null for a creation until it has its place. */
   imageId: string | null;
-  /** The length that a PATCH declares; NaN when it declares none. */
+  /** The length that a PATCH declares, and the offset from which it goes on; NaN when it says none. */
   readonly declares: number;
+  readonly continues: number;
   /** The upload as the database had it under the lock. */
   image?: Image;
   /** Of a creation: what it asks for, and what of its body was read already. */
@@ -76,9 +77,10 @@ export class StagingStore extends FileStore {
 
   /** Where an upload stands. One whose bytes are all here but not committed is committed now, or answers 423. */
   override async getUpload(id: string): Promise<Upload> {
-    const image = await this.#load(id);
-    let offset = image.size;
-    if (image.status === 'uploading') {
+    const known = this.#recall(id);
+    const image = known ?? (await this.#load(id));
+    let offset = known ? this.#exchange.continues : image.size;
+    if (!known && image.status === 'uploading') {
       offset = (await this.#deps.staging.sizeOf(id)) ?? 0;
       if (offset === image.size) await finishUpload(this.#deps, image, offset);
     }
@@ -137,7 +139,10 @@ export class StagingStore extends FileStore {
       signal,
       write: async (pieces, position) => {
         const written = position + byteLength(pieces);
-        const judge = await intake.write(image.id, position, image.size, pieces);
+        const judge = await intake.write(image.id, position, image.size, pieces).catch(async (error) => {
+          await assertUploading(this.#deps, image);
+          throw error;
+        });
         reached = exchange.offset = written;
         await this.#deps.reach('upload.written');
         reportProgress({
@@ -164,6 +169,7 @@ export class StagingStore extends FileStore {
     }
     if (reached === image.size) await finishUpload(this.#deps, image, reached);
     assertEnd(end);
+    if (reached !== image.size) intake.keep(image, reached);
     return reached;
   }
 
@@ -182,6 +188,15 @@ export class StagingStore extends FileStore {
     // A whole image that another process could not commit yet: turned away, it would come a second time.
     if (await wholes.isComing(id)) throw new HoplaError('upload-uncommitted', undefined, { retryAfterMs: 1000 });
     return Image.query(db).findById(id);
+  }
+
+  /** The upload that this request goes on with, as the one before left it; without a question to database or disk. */
+  #recall(id: string): Image | null {
+    const exchange = this.#exchange;
+    const image = this.#deps.intake.take(id, exchange.continues);
+    if (image?.ticketId !== exchange.ticketId) return null;
+    exchange.image = image;
+    return image;
   }
 
   async #load(id: string): Promise<Image> {

@@ -58,8 +58,12 @@ export function createTusServer(deps: TusServerDeps): TusServer {
   claimBeforeCreation(server, deps, current);
 
   return async (request, method, address) => {
-    const declares = method === 'PATCH' ? Number(request.headers['upload-length']) : Number.NaN;
-    const exchange: Exchange = { ...address, declares };
+    const numberOf = (header: string) => (method === 'PATCH' ? Number(request.headers[header]) : Number.NaN);
+    const exchange: Exchange = {
+      ...address,
+      declares: numberOf('upload-length'),
+      continues: numberOf('upload-offset'),
+    };
     const whole = method === 'POST' ? await receiveWhole(deps, exchange, request) : null;
     if (whole) return whole;
     const response = await exchanges.run(exchange, () => server.handleWeb(asWebRequest(request, method)));
@@ -149,7 +153,11 @@ function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () =>
     if (kind === 'new') {
       await deps.reach('place.claimed');
       // Who gets no address can never finish: the place goes back.
-      return create(request, context, headers).catch((error) => refuse(deps, image, toUploadError(error, 0)));
+      const response = await create(request, context, headers).catch((error) =>
+        refuse(deps, image, toUploadError(error, 0)),
+      );
+      if (exchange.offset === undefined) deps.intake.keep(image, 0);
+      return response;
     }
     const known = createdHeaders(uploadUrl(exchange, image.id), await knownOffset(deps.staging, image));
     for (const [name, value] of known) headers.set(name, value);
