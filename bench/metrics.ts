@@ -3,7 +3,7 @@ import pg from 'pg';
 import type { Database } from '../src/database/connection.ts';
 import { Image } from '../src/database/models.ts';
 import { backlogOf, createMetrics } from '../src/metrics.ts';
-import type { Storage } from '../src/storage/port.ts';
+import type { Receipt } from '../src/storage/port.ts';
 import { openStaging, type Staging } from '../src/uploads/staging.ts';
 import type { Part } from './part.ts';
 import { type Service, startService } from './service.ts';
@@ -93,7 +93,8 @@ async function countingTime(): Promise<number> {
   const staging = { usage: () => ({ reservedBytes: 0, budgetBytes: 0 }) } as Staging;
   const counting = createMetrics({ db: {} as Database, staging, isPaused: () => false });
   const image = Image.fromJson({ receivedAt: new Date(), storedAt: new Date() });
-  const storage = counting.measure({ put: async () => ({}) } as unknown as Storage);
+  const send = counting.measure(async () => ({ bytes: 20_000 }) as Receipt);
+  const checked = Promise.resolve({ sha256: '', md5: '', content: null });
   const lock = counting.timeLocks({ newLock: () => ({ lock: async () => {}, unlock: async () => {} }) }).newLock('');
   const noAbort = new AbortController().signal;
   const ctx = { method: 'POST', path: '/v1/tickets/x/uploads', status: 201 };
@@ -101,7 +102,7 @@ async function countingTime(): Promise<number> {
     await counting.timeRequests(ctx as never, async () => {});
     await lock.lock(noAbort, () => {});
     counting.countReceived(20_000);
-    await storage.put({ bytes: 20_000 } as never, { signal: noAbort });
+    await send(image, checked, { signal: noAbort });
     counting.countStored(image);
   };
   for (let n = 0; n < IMAGES / 10; n++) await one();

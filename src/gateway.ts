@@ -31,6 +31,7 @@ import { enqueueTransfers, queueOf, startQueue } from './transfers/queue.ts';
 import { reclaimAlone, reclaimBeside } from './transfers/reclaim.ts';
 import { createRecords } from './transfers/records.ts';
 import { startRecovery } from './transfers/recovery.ts';
+import { createSend } from './transfers/send.ts';
 import { startWorkers, type Workers } from './transfers/worker.ts';
 import { createCommit } from './uploads/commit.ts';
 import { startDiskThread } from './uploads/disk-thread.ts';
@@ -179,8 +180,9 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
     boss,
     records: createRecords(db, boss),
     staging,
-    readSmall: (imageId: string) => disk.read(imageId, SMALL_BYTES),
-    storage: metrics.measure(storage),
+    checkStaged: (imageId: string) => disk.check(imageId, SMALL_BYTES),
+    send: metrics.measure(createSend(storage, staging)),
+    storage,
     countStored: metrics.countStored,
     breaker,
     reportProgress: hub.report,

@@ -103,7 +103,7 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[]): Promi
     `WITH wanted AS (
        SELECT * FROM json_to_recordset(?::json) AS wanted (
          nth int, "imageId" uuid, "ticketId" uuid, status text, slot text, size bigint, filename text, "uploadMetadata" text,
-         "expectedSha256" text, staging text, holder text, sha256 text, md5 text, content_type text, format text, width int, height int)
+         "expectedSha256" text, staging text, holder text, sha256 text, content_type text, format text, width int, height int)
      ), open AS (
        SELECT id, expected, claimed, received, bytes_total, bytes_received, version FROM tickets
        WHERE id IN (SELECT "ticketId" FROM wanted) AND NOT expired AND expires_at > now()
@@ -112,9 +112,9 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[]): Promi
        SELECT *, row_number() OVER (PARTITION BY "ticketId" ORDER BY nth) AS turn FROM wanted
      ), placed AS (
        INSERT INTO images (id, ticket_id, status, slot, size, filename, upload_metadata, expected_sha256, staging, holder,
-                           sha256, md5, content_type, format, width, height, received_at)
+                           sha256, content_type, format, width, height, received_at)
        SELECT "imageId", "ticketId", status, slot, size, filename, "uploadMetadata", "expectedSha256", staging, holder,
-              sha256, md5, content_type, format, width, height, CASE status WHEN 'received' THEN now() END
+              sha256, content_type, format, width, height, CASE status WHEN 'received' THEN now() END
        FROM ordered JOIN open ON open.id = "ticketId" AND turn <= expected - claimed ORDER BY nth
        ON CONFLICT DO NOTHING RETURNING *
      ), numbered AS (

@@ -20,6 +20,7 @@ function columnsOf(receipt: Receipt): ImageChanges {
     storage_asset_id: receipt.assetId,
     storage_version: receipt.version,
     url: receipt.url,
+    md5: receipt.md5,
     error_code: null,
     error_message: null,
     stored_at: new Date(),

@@ -6,7 +6,6 @@ export type ReceivedFacts = {
   size: number;
   /** Lower-case hex, of the whole file. */
   sha256: string;
-  md5: string;
   contentType: string | null;
   format: string | null;
   width: number | null;

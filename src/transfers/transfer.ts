@@ -8,10 +8,12 @@ import type { Reach } from '../failpoints.ts';
 import type { ReportProgress } from '../progress/hub.ts';
 import type { Receipt, Storage } from '../storage/port.ts';
 import { type ImageChanges, moveImage } from '../tickets/transition.ts';
+import type { Checked } from '../uploads/disk-thread.ts';
 import type { Staging } from '../uploads/staging.ts';
 import type { Breaker } from './breaker.ts';
 import { type Claim, inside } from './queue.ts';
 import type { Records } from './records.ts';
+import type { Send } from './send.ts';
 import type { TakeTurn } from './turns.ts';
 
 export type TransferDeps = {
@@ -19,9 +21,10 @@ export type TransferDeps = {
   boss: PgBoss;
   records: Records;
   staging: Staging;
-  /** The bytes of a staged file, if they are few; null otherwise, or when it cannot be read. */
-  readSmall: (imageId: string) => Promise<Buffer | null>;
-  storage: Storage;
+  /** What a staged file has now: digests as lower-case hex, and its bytes, if they are few. Rejects when it cannot be read. */
+  checkStaged: (imageId: string) => Promise<Checked>;
+  send: Send;
+  storage: Pick<Storage, 'remove'>;
   breaker: Breaker;
   takeTurn: TakeTurn;
   reportProgress: ReportProgress;
@@ -45,10 +48,13 @@ export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: numbe
  * comes back by itself. Throws `ClaimLost` when another worker has it.
  */
 export async function transferImage(deps: TransferDeps, claim: Claim, signal: AbortSignal): Promise<TransferEnd> {
-  const { records, storage, staging, breaker, takeTurn, reportProgress, reach } = deps;
+  const { records, send, breaker, takeTurn, reportProgress, reach } = deps;
   await reach('transfer.fetched');
   await breaker.pass(signal);
-  const [begun, content] = await Promise.all([records.begin(claim), deps.readSmall(claim.data.imageId)]);
+  const checking = deps.checkStaged(claim.data.imageId);
+  // Whether it is wanted shows below.
+  checking.catch(() => {});
+  const begun = await records.begin(claim);
   if (!begun) return settleEnded(deps, claim);
   const { image, ticket } = begun;
   await reach('transfer.begun');
@@ -57,7 +63,7 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
   try {
     // The storage may have asked for a pause meanwhile.
     await breaker.pass(signal);
-    receipt = await storage.put(toStaged(image, staging, content), {
+    receipt = await send(image, checking, {
       signal,
       onProgress: (bytes) => {
         void reach('transfer.sending');
@@ -105,13 +111,6 @@ async function removeUnwanted(
   if (image && isReceived(image.status)) return;
   await deps.storage.remove(receipt.key, signal);
   deps.log.info({ imageId, key: receipt.key }, 'image deleted during its transfer: taken back from the storage');
-}
-
-function toStaged(image: Image, staging: Staging, content: Buffer | null) {
-  const { id, ticketId, size, md5, filename, contentType } = image;
-  // The table's constraints promise both for every received image.
-  if (size === null || md5 === null) throw new Error(`image ${id} was received without size or md5`);
-  return { id, ticketId, path: staging.pathOf(id), content, bytes: size, md5, filename, contentType };
 }
 
 function logStored(log: Logger, { image, ticket }: { image: Image; ticket: Ticket }): void {

@@ -1,13 +1,13 @@
 import { Worker } from 'node:worker_threads';
 import type { Answer, Numbered, Order } from './disk-worker.ts';
 import type { Inspection } from './image-header.ts';
-import type { FileDigests } from './learnt.ts';
 
 /** @param sniffs whether anybody wants to know what images they are: every `inspection` is null otherwise */
 export type DiskOptions = { directory: string; sniffs: boolean };
 
-/** A whole file. */
-export type Examined = FileDigests & { inspection: Inspection | null };
+/** A whole file; digests as lower-case hex. */
+export type Examined = { sha256: string; inspection: Inspection | null };
+export type Checked = { sha256: string; md5: string; content: Buffer | null };
 
 /** Works on staged files in a thread of its own (disk-worker.ts). What it is given to write is gone from here. */
 export type DiskThread = {
@@ -16,14 +16,14 @@ export type DiskThread = {
    * to what can be said of it then. Not durable before `sync`. When it rejects, a part of them may be written.
    */
   write(imageId: string, position: number, total: number | null, pieces: Buffer[]): Promise<Inspection | null>;
-  /** The digests of the file, whose whole size that is, and the verdict on it. Rejects when it cannot be read. */
+  /** The digest of the file, whose whole size that is, and the verdict on it. Rejects when it cannot be read. */
   conclude(imageId: string, size: number): Promise<Examined>;
   /** Makes the file's bytes and its directory entry survive a power cut. */
   sync(imageId: string): Promise<void>;
   /** All of that at once for a new file: durable when it resolves. When it rejects, a part of the file may be there. */
   land(imageId: string, size: number, pieces: Buffer[]): Promise<Examined>;
-  /** All bytes of a file that has so many at most. Null when it has more, or cannot be read. */
-  read(imageId: string, most: number): Promise<Buffer | null>;
+  /** The digests of the file as it is now, and all its bytes if it has so many at most. Rejects when it cannot be read. */
+  check(imageId: string, most: number): Promise<Checked>;
   /** The file was cut or removed: what was learnt of it is void. */
   forget(imageId: string): void;
   close(): Promise<void>;
@@ -71,9 +71,9 @@ export function startDiskThread(options: DiskOptions): DiskThread {
       const pieces = given.map(own);
       return ask({ kind: 'land', imageId, size, pieces }, pieces);
     },
-    async read(imageId, most) {
-      const bytes = await ask<Uint8Array<ArrayBuffer> | null>({ kind: 'read', imageId, most });
-      return bytes && Buffer.from(bytes.buffer);
+    async check(imageId, most) {
+      const { content, ...digests } = await ask<Checked>({ kind: 'check', imageId, most });
+      return { ...digests, content: content && Buffer.from(content.buffer) };
     },
     forget(imageId) {
       worker?.postMessage({ kind: 'forget', imageId, number: 0 } satisfies Numbered);

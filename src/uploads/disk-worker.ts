@@ -4,6 +4,7 @@
  * than everything else that is done for them. Here bytes are written, hashed and looked at in one go, and while the disk
  * syncs some the next ones are written.
  */
+import { createHash } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -18,10 +19,11 @@ import {
   writevSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
-import type { DiskOptions, Examined } from './disk-thread.ts';
+import type { Checked, DiskOptions, Examined } from './disk-thread.ts';
 import type { FileBytes } from './image-header.ts';
 import { byteLength } from './intake.ts';
 import { createLearnt, type Learnt } from './learnt.ts';
@@ -32,11 +34,11 @@ type Write = { kind: 'write'; imageId: string; position: number; total: number |
 type Conclude = { kind: 'conclude'; imageId: string; size: number };
 type Sync = { kind: 'sync'; imageId: string };
 type Land = { kind: 'land'; imageId: string; size: number; pieces: Pieces };
-type Read = { kind: 'read'; imageId: string; most: number };
+type Check = { kind: 'check'; imageId: string; most: number };
 type Forget = { kind: 'forget'; imageId: string };
 
 /** See `DiskThread`. */
-export type Order = Write | Conclude | Sync | Land | Read | Forget;
+export type Order = Write | Conclude | Sync | Land | Check | Forget;
 /** Every order but `forget` is answered, under its number. */
 export type Numbered = { number: number } & Order;
 export type Answer = { number: number; value: unknown } | { number: number; error: NodeJS.ErrnoException };
@@ -68,22 +70,13 @@ parentPort?.on('message', (first: Numbered) => {
   const landing = orders.filter((order) => order.kind === 'land');
   // Answered together, as they go into one commit.
   if (landing.length > 0) void landTogether(landing).then((answers) => parentPort?.postMessage(answers));
-  const reading = orders.filter((order) => order.kind === 'read');
-  if (reading.length > 0) {
-    const answers = reading.map((order) => ({ number: order.number, value: read(order) }));
-    parentPort?.postMessage(
-      answers,
-      answers.flatMap(({ value }) => (value ? [value.buffer] : [])),
-    );
-  }
   for (const order of orders) {
     if (order.kind === 'forget') underway.delete(order.imageId);
-    else if (order.kind !== 'land' && order.kind !== 'read')
-      void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
+    else if (order.kind !== 'land') void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
   }
 });
 
-function run(order: Write | Conclude | Sync): Promise<unknown> {
+function run(order: Write | Conclude | Sync | Check): Promise<unknown> {
   switch (order.kind) {
     case 'write':
       return write(order);
@@ -91,23 +84,8 @@ function run(order: Write | Conclude | Sync): Promise<unknown> {
       return conclude(order);
     case 'sync':
       return sync(order);
-  }
-}
-
-function read({ imageId, most }: Read): Uint8Array<ArrayBuffer> | null {
-  try {
-    const file = openSync(pathOf(imageId), 'r');
-    try {
-      const { size } = fstatSync(file);
-      if (size > most) return null;
-      const bytes = new Uint8Array(size);
-      return readSync(file, bytes, 0, size, 0) === size ? bytes : null;
-    } finally {
-      closeSync(file);
-    }
-  } catch {
-    // Whatever it is, who opens the file to read it in pieces finds out.
-    return null;
+    case 'check':
+      return check(order);
   }
 }
 
@@ -154,7 +132,7 @@ async function conclude({ imageId, size }: Conclude): Promise<Examined> {
       if (bytes === 0) throw new Error(`the staged file ends at ${learnt.hashed} of ${size} bytes`);
       learnt.pass(buffer.subarray(0, bytes), learnt.hashed);
     }
-    return { inspection: await learnt.look(bytesOf(file), size, size), ...learnt.digests() };
+    return { inspection: await learnt.look(bytesOf(file), size, size), sha256: learnt.sha256() };
   } finally {
     closeSync(file);
   }
@@ -184,6 +162,30 @@ function landTogether(orders: (Land & Numbered)[]): Promise<Answer[]> {
   return Promise.all(orders.map((order) => answer(order, land(order, syncEntriesOnce))));
 }
 
+/** Bytes that a file may have lost or changed since it was received: before they are sent. */
+async function check({ imageId, most }: Check): Promise<Checked> {
+  const file = openSync(pathOf(imageId), 'r');
+  try {
+    const { size } = fstatSync(file);
+    const sha256 = createHash('sha256');
+    const md5 = createHash('md5');
+    const content = size <= most ? Buffer.allocUnsafeSlow(size) : null;
+    for (let offset = 0; offset < size; ) {
+      // Uploads come between: of a large image this takes 100 ms.
+      if (offset > 0) await setImmediate();
+      const read = readSync(file, content ?? buffer, content ? offset : 0, Math.min(READ_BYTES, size - offset), offset);
+      if (read === 0) throw new Error(`the staged file ends at ${offset} of ${size} bytes`);
+      const bytes = content ? content.subarray(offset, offset + read) : buffer.subarray(0, read);
+      sha256.update(bytes);
+      md5.update(bytes);
+      offset += read;
+    }
+    return { sha256: sha256.digest('hex'), md5: md5.digest('hex'), content };
+  } finally {
+    closeSync(file);
+  }
+}
+
 async function land({ imageId, size, pieces }: Land, syncEntriesOnce: () => Promise<void>): Promise<Examined> {
   const file = openSync(pathOf(imageId), 'wx+', 0o600);
   try {
@@ -194,7 +196,7 @@ async function land({ imageId, size, pieces }: Land, syncEntriesOnce: () => Prom
     const learnt = createLearnt(sniffs);
     passAll(learnt, 0, pieces);
     pieces.forEach(free);
-    return { inspection: await learnt.look(bytesOf(file), size, size), ...learnt.digests() };
+    return { inspection: await learnt.look(bytesOf(file), size, size), sha256: learnt.sha256() };
   } finally {
     closeSync(file);
   }

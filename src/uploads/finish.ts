@@ -88,9 +88,9 @@ async function persist(deps: FinishDeps, image: Image): Promise<void> {
   }
 }
 
-export function toReceived(size: number, { sha256, md5, header }: Facts): ReceivedFacts {
+export function toReceived(size: number, { sha256, header }: Facts): ReceivedFacts {
   const { contentType = null, format = null, width = null, height = null } = header ?? {};
-  return { size, sha256, md5, contentType, format, width, height };
+  return { size, sha256, contentType, format, width, height };
 }
 
 export function logReceived(log: Logger, imageId: string, ticketId: string, bytes: number): void {

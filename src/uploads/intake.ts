@@ -3,11 +3,10 @@ import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import type { DiskThread } from './disk-thread.ts';
 import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
-import type { FileDigests } from './learnt.ts';
 import type { Staging } from './staging.ts';
 
-/** Of a whole image; no header where every type is taken. */
-export type Facts = FileDigests & { header: ImageHeader | null };
+/** Of a whole image: its SHA-256 as lower-case hex, and its header, null where every type is taken. */
+export type Facts = { sha256: string; header: ImageHeader | null };
 
 /** Brings the bytes of images into their staged files, by way of the disk thread, and passes judgement on them. */
 export type Intake = {
@@ -78,8 +77,8 @@ export function createIntake({ acceptedTypes, maxPixels, disk, staging }: Intake
       return () => void judge(inspection);
     },
     async conclude(imageId, size) {
-      const { inspection, ...digests } = await disk.conclude(imageId, size);
-      return { ...digests, header: judge(inspection) };
+      const { inspection, sha256 } = await disk.conclude(imageId, size);
+      return { sha256, header: judge(inspection) };
     },
     async persist(imageId) {
       try {
@@ -91,9 +90,9 @@ export function createIntake({ acceptedTypes, maxPixels, disk, staging }: Intake
       }
     },
     async land(imageId, size, pieces) {
-      const { inspection, ...digests } = await disk.land(imageId, size, pieces);
+      const { inspection, sha256 } = await disk.land(imageId, size, pieces);
       staging.wrote(imageId, size);
-      return { ...digests, header: judge(inspection) };
+      return { sha256, header: judge(inspection) };
     },
     forget,
     keep: (image, offset) => void kept.set(image.id, { image, offset }),

@@ -1,10 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createImageInspector, type FileBytes, type ImageInspector, type Inspection } from './image-header.ts';
 
-/** Of a whole file, as lower-case hex. */
-export type FileDigests = { sha256: string; md5: string };
-
-/** What is learnt of one file while its bytes pass: less than 2 KiB, and 4 KiB more while its header is looked for. */
+/** What is learnt of one file while its bytes pass: less than 1 KiB, and 4 KiB more while its header is looked for. */
 export type Learnt = {
   /** Bytes hashed, from the start of the file. */
   readonly hashed: number;
@@ -12,14 +9,13 @@ export type Learnt = {
   pass(bytes: Uint8Array, position: number): void;
   /** What can be said of the image with `staged` of its `total` bytes (null while nobody knows) in the file; null when nobody asks. */
   look(file: FileBytes, staged: number, total: number | null): Promise<Inspection | null>;
-  /** The end: nothing passes any more. */
-  digests(): FileDigests;
+  /** Of all that passed, as lower-case hex. The end: nothing passes any more. */
+  sha256(): string;
 };
 
 /** @param sniffs whether anybody wants to know what image it is */
 export function createLearnt(sniffs: boolean): Learnt {
   const sha256 = createHash('sha256');
-  const md5 = createHash('md5');
   let inspector: ImageInspector | null = sniffs ? createImageInspector() : null;
   let inspection: Inspection | null = null;
   let hashed = 0;
@@ -30,7 +26,6 @@ export function createLearnt(sniffs: boolean): Learnt {
     pass(bytes, position) {
       if (position !== hashed) return;
       sha256.update(bytes);
-      md5.update(bytes);
       hashed += bytes.length;
     },
     async look(file, staged, total) {
@@ -40,6 +35,6 @@ export function createLearnt(sniffs: boolean): Learnt {
       if (inspection.state !== 'need-more') inspector = null;
       return inspection;
     },
-    digests: () => ({ sha256: sha256.digest('hex'), md5: md5.digest('hex') }),
+    sha256: () => sha256.digest('hex'),
   };
 }

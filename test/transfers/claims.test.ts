@@ -8,8 +8,10 @@ import { moveImage } from '../../src/tickets/transition.ts';
 import { createBreaker } from '../../src/transfers/breaker.ts';
 import { createBoss, queueOf, type TransferJob } from '../../src/transfers/queue.ts';
 import { createRecords } from '../../src/transfers/records.ts';
+import { createSend } from '../../src/transfers/send.ts';
 import { ClaimLost, type TransferDeps, transferImage } from '../../src/transfers/transfer.ts';
 import { createTurns } from '../../src/transfers/turns.ts';
+import { startDiskThread } from '../../src/uploads/disk-thread.ts';
 import { openStaging, type Staging } from '../../src/uploads/staging.ts';
 import { type Api, createApi } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
@@ -66,6 +68,8 @@ describe('a worker', () => {
     await boss.start();
     resources.defer(() => boss.stop({ graceful: false }));
     staging = await openStaging({ directory: gateway.config.STAGING_DIR, budgetBytes: 1e9, freeBytes: 0 });
+    const disk = startDiskThread({ directory: staging.directory, sniffs: false });
+    resources.defer(() => disk.close());
     const storage = createCloudinaryStorage({
       cloudinaryUrl: gateway.config.CLOUDINARY_URL,
       folder: 'hopla',
@@ -82,7 +86,8 @@ describe('a worker', () => {
       boss,
       records: createRecords(gateway.db, boss),
       staging,
-      readSmall: async () => null,
+      checkStaged: (imageId) => disk.check(imageId, 0),
+      send: createSend(storage, staging),
       storage,
       breaker,
       takeTurn: createTurns(2).take,

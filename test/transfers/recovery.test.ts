@@ -67,7 +67,8 @@ describe('recovery', () => {
     const waiting = await begin(bytes);
     const lost = await begin(bytes);
     const short = await begin(bytes);
-    for (const begun of [jobless, waiting, lost, short]) await begun.send();
+    const changed = await begin(bytes);
+    for (const begun of [jobless, waiting, lost, short, changed]) await begun.send();
     const cancelled = await begin(bytes);
     await api.call('DELETE', cancelled.uploadUrl, {
       headers: { ...tusOptions(cancelled.ticket).headers, 'Tus-Resumable': '1.0.0' },
@@ -81,6 +82,7 @@ describe('recovery', () => {
     for (const { imageId } of [halfway, late]) await stage(imageId, bytes.subarray(0, 1000));
     await unstage(lost.imageId);
     await stage(short.imageId, bytes.subarray(0, 1000));
+    await stage(changed.imageId, Buffer.from(bytes.with(-1, (bytes.at(-1) ?? 0) ^ 1)));
     const unknown = randomUUIDv7();
     await stageOld(unknown, bytes);
     await stage('notes.txt', Buffer.from('of whoever looks after this machine'));
@@ -93,6 +95,7 @@ describe('recovery', () => {
       waiting,
       lost,
       short,
+      changed,
       cancelled,
       late,
       unknown,
@@ -100,8 +103,8 @@ describe('recovery', () => {
   };
 
   const expectTidy = async (mess: Awaited<ReturnType<typeof leaveMess>>) => {
-    const { bytes, storedBefore, uncommitted, halfway, jobless, waiting, lost, short, cancelled, late } = mess;
-    const { unknown } = mess;
+    const { bytes, storedBefore, uncommitted, halfway, jobless, waiting, lost, short, changed } = mess;
+    const { cancelled, late, unknown } = mess;
     for (const begun of [storedBefore, uncommitted, jobless, waiting]) {
       const image = await untilImage(api, begun, ['stored']);
       expect(image.attempts).to.equal(0);
@@ -110,8 +113,9 @@ describe('recovery', () => {
       expect(sent.filter(({ stored }) => stored)).to.have.length(1);
       expect((await api.ticket(begun.ticket.id)).status).to.equal('completed');
     }
-    for (const begun of [lost, short]) {
+    for (const begun of [lost, short, changed]) {
       const image = await untilImage(api, begun, ['failed']);
+      expect(gateway.cloudinary.ledger.entries({ publicId: `hopla/${begun.imageId}` })).to.deep.equal([]);
       expect(image.error.code).to.equal('staged-file-lost');
       const alarms = book.lines.filter(({ msg, imageId }) => /^ALARM/.test(msg) && imageId === begun.imageId);
       expect(alarms.map(({ level }) => level)).to.deep.equal([50]);
@@ -124,7 +128,7 @@ describe('recovery', () => {
     await untilImage(api, cancelled, ['cancelled']);
     expect(await untilImage(api, halfway, ['uploading'])).to.include({ offset: 1000 });
     // The rest of a file may still be wanted by an admin who looks for the cause.
-    const kept = [halfway.imageId, short.imageId, 'notes.txt'].sort();
+    const kept = [halfway.imageId, short.imageId, changed.imageId, 'notes.txt'].sort();
     await until('staging has only what is waited for', async () => {
       const files = await gateway.stagedFiles();
       return JSON.stringify(files.sort()) === JSON.stringify(kept);
@@ -150,7 +154,7 @@ describe('recovery', () => {
     const mess = await leaveMess();
     await gateway.restart({ TRANSFER_CONCURRENCY: '4' });
     await expectTidy(mess);
-    expect(await counted('hopla_transfer_seconds_count{outcome="staged-file-lost"}')).to.equal(2);
+    expect(await counted('hopla_transfer_seconds_count{outcome="staged-file-lost"}')).to.equal(3);
     expect(await counted('hopla_quarantined_files_total')).to.equal(1);
     const before = await everything();
     await gateway.restart({ TRANSFER_CONCURRENCY: '4' });

@@ -201,7 +201,7 @@ describe('an image that came whole with its creation', () => {
 });
 
 function placeRequest(ticketId: string) {
-  const facts = { size: 100, sha256: 'a'.repeat(64), md5: 'b'.repeat(32), contentType: null, format: null };
+  const facts = { size: 100, sha256: 'a'.repeat(64), contentType: null, format: null };
   return {
     ...{ ticketId, imageId: randomUUIDv7(), slot: null, size: 100, filename: null, uploadMetadata: null },
     ...{ expectedSha256: null, staging: 'nowhere', holder: null, facts: { ...facts, width: null, height: null } },

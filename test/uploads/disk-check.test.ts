@@ -1,0 +1,41 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { startDiskThread } from '../../src/uploads/disk-thread.ts';
+
+describe('the disk thread, asked to check a file', () => {
+  const resources = new AsyncDisposableStack();
+  let directory: string;
+  let disk: ReturnType<typeof startDiskThread>;
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'hopla-test-'));
+    resources.defer(() => rm(directory, { recursive: true }));
+    disk = startDiskThread({ directory, sniffs: false });
+    resources.defer(() => disk.close());
+  });
+  after(() => resources.disposeAsync());
+
+  it('tells each who asks its digests, and its bytes where they are few', async () => {
+    const sizes = [0, 1, 999, 1000, 1001, 1_000_000];
+    const files = sizes.map((size) => Buffer.alloc(size, size % 256));
+    for (const [n, file] of files.entries()) await writeFile(join(directory, `${n}`), file);
+    const checked = await Promise.all(files.map((_, n) => disk.check(`${n}`, 1000)));
+    const hex = (algorithm: string, bytes: Buffer) => createHash(algorithm).update(bytes).digest('hex');
+    expect(checked).to.deep.equal(
+      files.map((file) => ({
+        ...{ sha256: hex('sha256', file), md5: hex('md5', file) },
+        content: file.length <= 1000 ? file : null,
+      })),
+    );
+  });
+
+  it('says why one cannot be read', async () => {
+    const failed = await Promise.all(
+      ['missing', '.'].map((name) => disk.check(name, 1000).catch((error) => error.code)),
+    );
+    expect(failed).to.deep.equal(['ENOENT', 'EISDIR']);
+  });
+});
