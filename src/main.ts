@@ -13,6 +13,7 @@ import type { GatewayConfig } from './gateway.ts';
 import { createLog } from './log.ts';
 import { banner } from './sandbox/banner.ts';
 import { startSandbox, welcome } from './sandbox/start.ts';
+import { collectInSpareTime } from './spare-memory.ts';
 import { uploadCommand } from './upload-command/command.ts';
 
 /** Beyond this, what still runs is left to the next start, which picks it up. */
@@ -39,8 +40,7 @@ async function serve(): Promise<void> {
   };
   const gateway = await startGateway(settled, log, readFailpoints(process.env.HOPLA_FAILPOINTS));
   running.defer(() => gateway.close());
-  // Left over from starting are some 20 MiB, and V8 would not look while little is added. Only there when asked for: see bin/hopla.
-  globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  collectInSpareTime();
   if (local)
     process.stdout.write(banner(await welcome(config, sandbox, config.PUBLIC_URL ?? gateway.url), config.DATA_DIR));
 

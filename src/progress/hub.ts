@@ -88,10 +88,7 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
     last = last
       .then(async () => {
         if (channel === 'hopla_changes') await deliver(payload);
-        else {
-          const { from, items } = JSON.parse(payload) as { from: string; items: Progress[] };
-          if (from !== origin) for (const item of items) deliverProgress(item);
-        }
+        else if (!payload.startsWith(origin)) for (const item of readProgress(payload)) deliverProgress(item);
       })
       .catch((error) => {
         log.warn({ err: error }, 'an announcement could not be read');
@@ -110,10 +107,10 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
     if (telling) return;
     telling = true;
     try {
-      for (let start = 0; start < items.length; start += PROGRESS_PER_PAYLOAD) {
-        const payload = JSON.stringify({ from: origin, items: items.slice(start, start + PROGRESS_PER_PAYLOAD) });
-        await db.raw('SELECT pg_notify(?, ?)', ['hopla_progress', payload]);
-      }
+      const payloads: string[] = [];
+      for (let start = 0; start < items.length; start += PROGRESS_PER_PAYLOAD)
+        payloads.push(`${origin}\n${JSON.stringify(items.slice(start, start + PROGRESS_PER_PAYLOAD))}`);
+      await db.raw('SELECT pg_notify(?, payload) FROM unnest(?::text[]) AS payload', ['hopla_progress', payloads]);
     } catch (error) {
       log.debug({ err: error }, 'progress not announced');
     } finally {
@@ -207,6 +204,11 @@ function keepListening(
 function readHeading(line: string): Omit<Heading, 'imageId'> & { imageId: string | null } {
   const [ticketId, userId, imageId, staging, status, size] = JSON.parse(line);
   return { ticketId, userId, imageId, staging, status, size };
+}
+
+/** Behind a line that names the process it comes from, so that this one need not read its own. */
+function readProgress(payload: string): Progress[] {
+  return JSON.parse(payload.slice(payload.indexOf('\n') + 1));
 }
 
 /** A payload has the rows, without the ticket's metadata where that makes it too long. */

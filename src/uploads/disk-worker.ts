@@ -23,6 +23,7 @@ import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
+import { collectInSpareTime } from '../spare-memory.ts';
 import type { Checked, DiskOptions, Examined } from './disk-thread.ts';
 import type { FileBytes } from './image-header.ts';
 import { byteLength } from './intake.ts';
@@ -59,6 +60,7 @@ const syncFile = promisify(fdatasync);
 // fsync(2): a new file's directory entry needs its own fsync, on the directory.
 const syncEntries = shareRuns(() => promisify(fsync)(folder));
 
+collectInSpareTime();
 parentPort?.on('message', (first: Numbered) => {
   const orders = [first];
   for (
