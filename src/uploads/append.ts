@@ -48,13 +48,18 @@ export async function appendBody({
   const arrivals = watchArrivals(source, signal);
   let offset = position;
   const batch = gathered;
+  // One batch is written while the next one comes in.
+  let writing: Promise<void> = Promise.resolve();
   const flush = async () => {
+    await writing;
     if (batch.length === 0) return;
     // Out of the hands of whoever gathered it, too: what is written is not to stay in memory while the rest comes slowly.
     const pieces = batch.splice(0);
-    const bytes = byteLength(pieces);
-    await write(pieces, offset);
-    offset += bytes;
+    const begin = offset;
+    offset += byteLength(pieces);
+    writing = write(pieces, begin);
+    // Heard of when it is awaited.
+    writing.catch(() => {});
   };
   try {
     for (;;) {
@@ -62,7 +67,10 @@ export async function appendBody({
       const waiting = byteLength(batch);
       const end = taken === 'too-long' ? taken : endOf(source, signal);
       if (end || waiting >= BATCH_BYTES) await flush();
-      if (end) return end;
+      if (end) {
+        await writing;
+        return end;
+      }
       const more = await arrivals.next(batch.length > 0 ? GATHER_MS : null);
       if (!more) await flush();
     }
