@@ -9,7 +9,7 @@ import { searchUsers } from '../src/admin/search/users.ts';
 import type { Database } from '../src/database/connection.ts';
 import { findCaller } from '../src/identity/tokens.ts';
 import type { Receipt } from '../src/storage/port.ts';
-import { createArrivals, type EnqueueTransfers } from '../src/tickets/arrivals.ts';
+import { createArrivals } from '../src/tickets/arrivals.ts';
 import { claimPlace } from '../src/tickets/claim.ts';
 import { expireTickets } from '../src/tickets/expire.ts';
 import { listTickets, TicketQuery } from '../src/tickets/list.ts';
@@ -17,7 +17,8 @@ import { openTicket, TicketRequest } from '../src/tickets/open.ts';
 import type { ReceivedFacts } from '../src/tickets/receive.ts';
 import { readTicket } from '../src/tickets/show.ts';
 import { viewDetail } from '../src/tickets/view.ts';
-import { enqueueTransfers, queueOf, type TransferJob } from '../src/transfers/queue.ts';
+import { createHandOver } from '../src/transfers/handover.ts';
+import { queueOf, type TransferJob } from '../src/transfers/queue.ts';
 import { createRecords } from '../src/transfers/records.ts';
 import { type RecoveryDeps, startRecovery } from '../src/transfers/recovery.ts';
 import type { Staging } from '../src/uploads/staging.ts';
@@ -95,8 +96,7 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
   const { db, boss, staging, seeded } = side;
   const request = TicketRequest.parse({ images: 2, description: 'bench' });
   const { ticket } = await step('open a ticket', () => openTicket(db, seeded.heavyUser, request, randomUUIDv7()));
-  const enqueue: EnqueueTransfers = (trx, imageIds) => enqueueTransfers(boss, trx, staging.id, imageIds);
-  const arrivals = createArrivals(db, HOLDER, enqueue, () => {});
+  const arrivals = createArrivals(db, HOLDER, createHandOver(boss, staging.id).enqueue, () => {});
   const place = {
     ...{ ticketId: ticket.id, imageId: randomUUIDv7(), slot: 'photo-1', size: facts.size, filename: 'IMG.jpg' },
     ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id, holder: HOLDER, facts: null },

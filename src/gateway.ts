@@ -22,12 +22,13 @@ import { progressRoutes } from './progress/routes.ts';
 import { openStorage } from './storage/open.ts';
 import { SMALL_BYTES } from './storage/port.ts';
 import { createTicketAccess } from './tickets/access.ts';
-import { createArrivals, type EnqueueTransfers } from './tickets/arrivals.ts';
+import { createArrivals } from './tickets/arrivals.ts';
 import { createDailyImages } from './tickets/quotas.ts';
 import { ticketRoutes } from './tickets/routes.ts';
 import type { OffsetOf } from './tickets/view.ts';
 import { createBreaker } from './transfers/breaker.ts';
-import { enqueueTransfers, queueOf, startQueue } from './transfers/queue.ts';
+import { createHandOver } from './transfers/handover.ts';
+import { queueOf, startQueue } from './transfers/queue.ts';
 import { reclaimAlone, reclaimBeside } from './transfers/reclaim.ts';
 import { createRecords } from './transfers/records.ts';
 import { startRecovery } from './transfers/recovery.ts';
@@ -136,8 +137,8 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     staging,
   });
   starting.defer(followUploads(hub, intake));
-  const enqueue: EnqueueTransfers = (trx, imageIds) => enqueueTransfers(boss, trx, staging.id, imageIds);
-  const arrivals = createArrivals(db, peers.own, enqueue, metrics.countReceived);
+  const handOver = createHandOver(boss, staging.id);
+  const arrivals = createArrivals(db, peers.own, handOver.enqueue, metrics.countReceived);
   const finish: FinishDeps = { db, staging, intake, arrivals, log, reach };
   const locker = createLocker(LOCK_TIMEOUT_MS);
   const ownHolders = createHolders({ db, staging, intake, peers, locker, timeoutMs: LOCK_TIMEOUT_MS, log });
@@ -152,14 +153,14 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     await holders.handOver(imageId, to);
   });
   const quarantine = metrics.countQuarantined(createQuarantine(staging.directory, config.QUARANTINE_HOURS * HOUR_MS));
-  const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, disk };
+  const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, disk, handOver };
   return { ...base, finish, creation, wholes, quarantine, peers, holders };
 }
 
 /** Puts right what an earlier process left, and sends off what waits. */
 async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Promise<Workers> {
   const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, peers, holders } = parts;
-  const { wholes, quarantine, disk } = parts;
+  const { wholes, quarantine, disk, handOver } = parts;
   const sends = config.TRANSFER_CONCURRENCY > 0;
   const reclaimed = sends && (await reclaimAlone({ db, peers, stagingId: staging.id, log }));
   const recovery = await startRecovery({
@@ -193,10 +194,11 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
   };
   const workers = startWorkers(transfer, config.TRANSFER_CONCURRENCY);
   starting.defer(() => workers.close(0));
+  handOver.attach(workers);
   starting.defer(
     hub.watch({
-      onImage({ staging: area, status }) {
-        if (area === staging.id && status === 'received') workers.wake();
+      onImage({ imageId, staging: area, status }) {
+        if (area === staging.id && status === 'received' && !handOver.has(imageId)) workers.wake();
       },
       onProgress() {},
       onResync: workers.wake,

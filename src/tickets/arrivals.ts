@@ -5,8 +5,11 @@ import type { Image } from '../database/models.ts';
 import { claimPlaces, type PlaceRequest, type TakePlace } from './claim.ts';
 import { type ReceivedImage, receiveImages } from './receive.ts';
 
-/** Puts the transfers of images into the queue, inside the given transaction. */
-export type EnqueueTransfers = (trx: Knex.Transaction, imageIds: string[]) => Promise<void>;
+/**
+ * Puts the transfers of images into the queue, inside the given transaction. What it resolves to is to be told how that
+ * ended: false when it failed, or when nobody knows.
+ */
+export type EnqueueTransfers = (trx: Knex.Transaction, images: Image[]) => Promise<(committed: boolean) => void>;
 
 /** What may be asked for at any moment, by any number of uploads at once: each is durable when it resolves. */
 export type Arrivals = {
@@ -30,10 +33,11 @@ export function createArrivals(
   enqueue: EnqueueTransfers,
   countReceived: (bytes: number) => void,
 ): Arrivals {
-  const commit = createGroupCommit(async (arrivals: Arrival[]): Promise<(Image | boolean)[]> => {
+  const commit = createGroupCommit(async (arrivals: Arrival[]): Promise<(Image | null)[]> => {
     const places = arrivals.flatMap((arrival) => ('place' in arrival ? [arrival.place] : []));
     const images = arrivals.flatMap((arrival) => ('received' in arrival ? [arrival.received] : []));
-    const done = await db.transaction(async (trx) => {
+    let ended: (committed: boolean) => void = () => {};
+    const run = async (trx: Knex.Transaction) => {
       // Each of the two statements locks its tickets in order; both in one transaction need one order together.
       if (places.length > 0 && images.length > 0)
         await lockTickets(
@@ -42,23 +46,25 @@ export function createArrivals(
         );
       const placed = places.length > 0 ? await claimPlaces(trx, places) : [];
       const received = images.length > 0 ? await receiveImages(trx, images, holder) : [];
-      const owed = [...placed.filter(({ status }) => status === 'received').map(({ id }) => id), ...received];
-      if (owed.length > 0) await enqueue(trx, owed);
-      return new Map<string, Image | true>([
-        ...placed.map((image) => [image.id, image] as const),
-        ...received.map((id) => [id, true] as const),
-      ]);
+      const owed = [...placed.filter(({ status }) => status === 'received'), ...received];
+      if (owed.length > 0) ended = await enqueue(trx, owed);
+      return new Map([...placed, ...received].map((image) => [image.id, image]));
+    };
+    const done = await db.transaction(run).catch((error) => {
+      ended(false);
+      throw error;
     });
+    ended(true);
     return arrivals.map((arrival) => {
-      const outcome = done.get('place' in arrival ? arrival.place.imageId : arrival.received.imageId) ?? false;
+      const outcome = done.get('place' in arrival ? arrival.place.imageId : arrival.received.imageId) ?? null;
       const facts = 'place' in arrival ? arrival.place.facts : arrival.received.facts;
       if (outcome && facts) countReceived(facts.size);
       return outcome;
     });
   });
   return {
-    takePlace: async (place) => ((await commit({ place })) || null) as Image | null,
-    receive: async (received) => Boolean(await commit({ received })),
+    takePlace: (place) => commit({ place }),
+    receive: async (received) => (await commit({ received })) !== null,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Database } from '../database/connection.ts';
+import type { Image } from '../database/models.ts';
 import { moveImages } from './transition.ts';
 
 /** What was learnt of an image while its bytes came in. */
@@ -20,12 +21,12 @@ export function receivedColumns({ contentType, ...facts }: ReceivedFacts) {
 }
 
 /**
- * Counts images as received; their transfers must be queued in the same transaction. Resolves to the ids of those that were
+ * Counts images as received; their transfers must be queued in the same transaction. Resolves to those that were
  * still `uploading`, and this process's (`holder`).
  */
-export async function receiveImages(db: Database, arrived: ReceivedImage[], holder: string): Promise<string[]> {
+export async function receiveImages(db: Database, arrived: ReceivedImage[], holder: string): Promise<Image[]> {
   const received_at = new Date();
   const moves = arrived.map(({ imageId, facts }) => ({ imageId, changes: { ...receivedColumns(facts), received_at } }));
   const changes = await moveImages(db, moves, ['uploading'], 'received', holder);
-  return changes.map(({ image }) => image.id);
+  return changes.map(({ image }) => image);
 }

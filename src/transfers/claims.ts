@@ -1,13 +1,19 @@
 import type { PgBoss } from 'pg-boss';
+import type { Image } from '../database/models.ts';
 import { type Claim, HEARTBEAT_SECONDS, type TransferJob } from './queue.ts';
 
-/** A job that this process has fetched. `signal` aborts when the claim is lost: another process has the job by now. */
-export type HeldClaim = Claim & { signal: AbortSignal };
+/**
+ * A job that this process has. `signal` aborts when the claim is lost: another process has the job by now. `image` is what
+ * the job is about, as it was just received here; null for a job that was fetched.
+ */
+export type HeldClaim = Claim & { signal: AbortSignal; image: Image | null };
 
-/** The jobs that this process has fetched from a queue and that have not ended. */
+/** The jobs of a queue that this process has, and that have not ended. */
 export type Claims = {
   /** Takes so many jobs at most, those that have waited for longest first. */
   fetch(most: number): Promise<HeldClaim[]>;
+  /** Holds the job of an image that was claimed when it was queued (handover.ts). */
+  hold(image: Image): HeldClaim;
   /** To be called when the job has ended, or is back in the queue. */
   release(claim: HeldClaim): void;
   close(): void;
@@ -34,22 +40,19 @@ export function holdClaims(boss: PgBoss, queue: string): Claims {
   // One that fails says nothing about the claims.
   const beating = setInterval(() => showSignsOfLife().catch(() => {}), (HEARTBEAT_SECONDS / 2) * 1000);
 
+  const hold = ({ id, name, data, retryCount }: Claim, image: Image | null): HeldClaim => {
+    const lost = new AbortController();
+    const claim = { id, name, data, retryCount, image, signal: lost.signal };
+    held.set(claim, lost);
+    return claim;
+  };
+
   return {
     async fetch(most) {
       const jobs = await boss.fetch<TransferJob>(queue, { batchSize: most });
-      return jobs.map((job) => {
-        const lost = new AbortController();
-        const claim: HeldClaim = {
-          id: job.id,
-          name: job.name,
-          data: job.data,
-          retryCount: job.retryCount,
-          signal: lost.signal,
-        };
-        held.set(claim, lost);
-        return claim;
-      });
+      return jobs.map((job) => hold(job, null));
     },
+    hold: (image) => hold({ id: image.id, name: queue, data: { imageId: image.id }, retryCount: 0 }, image),
     release: (claim) => void held.delete(claim),
     close: () => clearInterval(beating),
   };

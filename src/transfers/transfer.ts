@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
@@ -7,7 +8,7 @@ import { HoplaError } from '../errors.ts';
 import type { Reach } from '../failpoints.ts';
 import type { ReportProgress } from '../progress/hub.ts';
 import type { Receipt, Storage } from '../storage/port.ts';
-import { type ImageChanges, moveImage } from '../tickets/transition.ts';
+import { type Change, type ImageChanges, moveImage } from '../tickets/transition.ts';
 import type { Checked } from '../uploads/disk-thread.ts';
 import type { Staging } from '../uploads/staging.ts';
 import type { Breaker } from './breaker.ts';
@@ -47,39 +48,46 @@ export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: numbe
  * there any more is no error. Throws when the database cannot record the end, or `signal` says to stop: the job then
  * comes back by itself. Throws `ClaimLost` when another worker has it.
  */
-export async function transferImage(deps: TransferDeps, claim: Claim, signal: AbortSignal): Promise<TransferEnd> {
-  const { records, send, breaker, takeTurn, reportProgress, reach } = deps;
+export async function transferImage(
+  deps: TransferDeps,
+  claim: Claim & { image?: Image | null },
+  signal: AbortSignal,
+): Promise<TransferEnd> {
+  const { send, breaker, takeTurn, reach } = deps;
   await reach('transfer.fetched');
   await breaker.pass(signal);
   const checking = deps.checkStaged(claim.data.imageId);
   // Whether it is wanted shows below.
   checking.catch(() => {});
-  const begun = await records.begin(claim);
-  if (!begun) return settleEnded(deps, claim);
-  const { image, ticket } = begun;
-  await reach('transfer.begun');
+  // An image that was just received here is on its way while it is being noted that it is; of another nobody knows yet
+  // whether it needs to be.
+  let noting = claim.image ? null : noteBegin(deps, claim);
+  const image = claim.image ?? (await noting)?.image;
+  if (!image) return settleEnded(deps, claim);
   const endTurn = await takeTurn(signal);
   let receipt: Receipt;
   try {
     // The storage may have asked for a pause meanwhile.
     await breaker.pass(signal);
-    receipt = await send(image, checking, {
+    const putting = send(image, checking, {
       signal,
       onProgress: (bytes) => {
         void reach('transfer.sending');
-        reportProgress({
-          ticketId: ticket.id,
-          userId: ticket.userId,
-          imageId: image.id,
-          leg: 'transfer',
-          bytes,
-          total: image.size,
-        });
+        void noting?.then((begun) => begun && report(deps, begun, bytes)).catch(() => {});
       },
     });
+    // After the first bytes, which leave in this turn once the file is read.
+    noting ??= Promise.allSettled([checking])
+      .then(() => setImmediate())
+      .then(() => noteBegin(deps, claim));
+    noting.catch(() => {});
+    receipt = await putting;
+    await noting;
     await reach('transfer.answered');
   } catch (error) {
     signal.throwIfAborted();
+    // When that could not be noted, neither can this.
+    await noting;
     const failure =
       error instanceof HoplaError
         ? error
@@ -89,28 +97,51 @@ export async function transferImage(deps: TransferDeps, claim: Claim, signal: Ab
     // Others send while the database records this one.
     endTurn();
   }
-  const stored = await records.store(claim, receipt);
+  const stored = await deps.records.store(claim, receipt);
   await reach('transfer.recorded');
+  if (!stored) {
+    await settleUnwanted(deps, image.id, receipt, signal);
+    return { state: 'done' };
+  }
   await forgetStaged(deps, image.id);
   await reach('transfer.forgotten');
-  if (stored) {
-    deps.countStored(stored.image);
-    logStored(deps.log, stored);
-  } else await removeUnwanted(deps, image.id, receipt, signal);
+  deps.countStored(stored.image);
+  logStored(deps.log, stored);
   return { state: 'done' };
 }
 
-/** An admin deleted the image while it was being sent: nobody would know of what the storage has now. */
-async function removeUnwanted(
+async function noteBegin({ records, reach }: TransferDeps, claim: Claim): Promise<Change | null> {
+  const begun = await records.begin(claim);
+  if (begun) await reach('transfer.begun');
+  return begun;
+}
+
+function report({ reportProgress }: TransferDeps, { image, ticket }: Change, bytes: number): void {
+  const { id: ticketId, userId } = ticket;
+  reportProgress({ ticketId, userId, imageId: image.id, leg: 'transfer', bytes, total: image.size });
+}
+
+/** The image was not owed any more: recorded by another worker first, or given up; or an admin deleted it meanwhile. */
+async function settleUnwanted(
   deps: TransferDeps,
   imageId: string,
   receipt: Receipt,
   signal: AbortSignal,
 ): Promise<void> {
   const image = await Image.query(deps.db).findById(imageId);
+  // A failed image keeps its file for the admin who tries again.
+  if (!image || !isStaged(image.status)) await forgetStaged(deps, imageId);
   if (image && isReceived(image.status)) return;
+  // Nobody would know of what the storage has now.
   await deps.storage.remove(receipt.key, signal);
   deps.log.info({ imageId, key: receipt.key }, 'image deleted during its transfer: taken back from the storage');
+}
+
+/** Removes the file of an image that needs it no more, as an earlier run recorded without hearing of it. */
+export async function forgetEnded(deps: Omit<TransferDeps, 'takeTurn'>, imageId: string): Promise<void> {
+  const image = await Image.query(deps.db).findById(imageId);
+  // Without a row it may be an image whose receipt could not be committed yet.
+  if (image && !isStaged(image.status)) await forgetStaged(deps, imageId);
 }
 
 function logStored(log: Logger, { image, ticket }: { image: Image; ticket: Ticket }): void {
@@ -226,7 +257,7 @@ function errorColumns({ code, message }: HoplaError): ImageChanges {
   return { error_code: code, error_message: message };
 }
 
-async function forgetStaged({ staging, log }: TransferDeps, imageId: string): Promise<void> {
+async function forgetStaged({ staging, log }: Pick<TransferDeps, 'staging' | 'log'>, imageId: string): Promise<void> {
   try {
     await staging.remove(imageId);
     staging.release(imageId);

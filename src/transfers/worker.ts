@@ -1,13 +1,21 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Image } from '../database/models.ts';
 import { type HeldClaim, holdClaims } from './claims.ts';
 import { queueOf } from './queue.ts';
-import { ClaimLost, handBack, type TransferDeps, transferImage } from './transfer.ts';
+import { ClaimLost, forgetEnded, handBack, type TransferDeps, transferImage } from './transfer.ts';
 import { createTurns, type TakeTurn } from './turns.ts';
 
 export type Workers = {
   /** Looks into the queue now. */
   wake(): void;
+  /** How many images could be sent at once, were they here. */
+  room(): number;
+  /**
+   * Sends an image whose job was claimed when it was queued, or, when nobody knows whether that was `committed`, makes sure
+   * that the job is nobody's. Resolves when that has ended, whichever way.
+   */
+  take(image: Image, committed: boolean): Promise<void>;
   /** Stops taking jobs, gives running transfers `graceMs`, and hands the rest back to the queue. */
   close(graceMs: number): Promise<void>;
 };
@@ -60,7 +68,7 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
         await breaker.pass(stopping.signal);
         const fetched = await claims.fetch(most);
         more ||= fetched.length === most;
-        for (const claim of fetched) start(claim);
+        for (const claim of fetched) void start(claim);
       }
     } catch (error) {
       if (closing) return;
@@ -78,23 +86,22 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
     return unsent.size < concurrency || 2 * room > wanted ? room : 0;
   };
 
-  const start = (claim: HeldClaim) => {
+  const start = (claim: HeldClaim, run: (claim: HeldClaim) => Promise<void> = handle): Promise<void> => {
     unsent.add(claim);
-    const run = handle(claim).finally(() => {
-      running.delete(run);
+    const ended = run(claim).finally(() => {
+      if (unsent.delete(claim)) look();
+      running.delete(ended);
       claims.release(claim);
     });
-    running.add(run);
+    running.add(ended);
+    return ended;
   };
   const handle = async (claim: HeldClaim) => {
-    const sent = () => {
-      if (unsent.delete(claim)) look();
-    };
     const takeTurn: TakeTurn = async (signal) => {
       const end = await turns.take(signal);
       return () => {
         end();
-        sent();
+        if (unsent.delete(claim)) look();
       };
     };
     try {
@@ -106,24 +113,33 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
         log.warn({ imageId: claim.data.imageId, err: error }, 'a transfer could not be recorded; it will be repeated');
       // The repeat finds what this run achieved. As long as we wait for the database here the claim stays ours.
       await handBackSoon(claim, error === ending ? 0 : REPEAT_MS);
-    } finally {
-      sent();
     }
   };
 
   const handBackSoon = async (claim: HeldClaim, delayMs: number) => {
-    while (!claim.signal.aborted) {
+    for (;;) {
       try {
-        await handBack(deps, claim, delayMs);
-        return wakeAfter(delayMs);
-      } catch (error) {
-        if (error instanceof ClaimLost) break;
+        if (await tryHandBack(claim, delayMs)) wakeAfter(delayMs);
+        return;
+      } catch {
         // The next start, or whoever misses a sign of life, puts it back.
         if (stopping.signal.aborted) return;
         await delay(REPEAT_MS, undefined, { signal: stopping.signal }).catch(() => {});
       }
     }
-    log.warn({ imageId: claim.data.imageId }, 'another worker took over this transfer');
+  };
+  /** False when the job is not ours: another worker has it by now, or it ended, and only the answer to that was lost. */
+  const tryHandBack = async (claim: HeldClaim, delayMs: number): Promise<boolean> => {
+    try {
+      if (!claim.signal.aborted) {
+        await handBack(deps, claim, delayMs);
+        return true;
+      }
+    } catch (error) {
+      if (!(error instanceof ClaimLost)) throw error;
+    }
+    await forgetEnded(deps, claim.data.imageId);
+    return false;
   };
 
   const polling = setInterval(wake, POLL_MS);
@@ -131,6 +147,9 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
 
   return {
     wake,
+    // While others wait in the queue it is their turn.
+    room: () => (closing || more || looking || breaker.paused ? 0 : Math.max(0, concurrency - unsent.size)),
+    take: (image, committed) => start(claims.hold(image), committed ? handle : (claim) => handBackSoon(claim, 0)),
     async close(graceMs) {
       closing = true;
       clearInterval(polling);
