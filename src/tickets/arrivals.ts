@@ -3,6 +3,7 @@ import type { Database } from '../database/connection.ts';
 import { createGroupCommit } from '../database/group-commit.ts';
 import type { Image } from '../database/models.ts';
 import { claimPlaces, type PlaceRequest, type TakePlace } from './claim.ts';
+import { lockTickets } from './lock.ts';
 import { type ReceivedImage, receiveImages } from './receive.ts';
 
 /**
@@ -38,12 +39,8 @@ export function createArrivals(
     const images = arrivals.flatMap((arrival) => ('received' in arrival ? [arrival.received] : []));
     let ended: (committed: boolean) => void = () => {};
     const run = async (trx: Knex.Transaction) => {
-      // Each of the two statements locks its tickets in order; both in one transaction need one order together.
-      if (places.length > 0 && images.length > 0)
-        await lockTickets(
-          trx,
-          [...places, ...images].map(({ ticketId }) => ticketId),
-        );
+      const ticketIds = [...places, ...images].map(({ ticketId }) => ticketId);
+      if (places.length > 0 && images.length > 0) await lockTickets(trx, ticketIds, []);
       const placed = places.length > 0 ? await claimPlaces(trx, places) : [];
       const received = images.length > 0 ? await receiveImages(trx, images, holder) : [];
       const owed = [...placed.filter(({ status }) => status === 'received'), ...received];
@@ -66,8 +63,4 @@ export function createArrivals(
     takePlace: (place) => commit({ place }),
     receive: async (received) => (await commit({ received })) !== null,
   };
-}
-
-async function lockTickets(trx: Knex.Transaction, ids: string[]): Promise<void> {
-  await trx('tickets').select('id').whereIn('id', ids).orderBy('id').forNoKeyUpdate();
 }

@@ -1,10 +1,10 @@
 import type { PgBoss } from 'pg-boss';
 import type { Database } from '../database/connection.ts';
 import { createGroupCommit } from '../database/group-commit.ts';
-import { prepared } from '../database/prepared.ts';
 import { owedStatuses } from '../database/states.ts';
 import type { Receipt } from '../storage/port.ts';
 import { recordStored } from '../tickets/complete.ts';
+import { lockTickets } from '../tickets/lock.ts';
 import { type Change, moveImages } from '../tickets/transition.ts';
 import { type Claim, inside } from './queue.ts';
 
@@ -26,8 +26,8 @@ export function createRecords(db: Database, boss: PgBoss): Records {
     const begun = entries.filter(({ receipt }) => receipt === null).map(({ claim }) => claim.data);
     const stored = entries.flatMap(({ claim, receipt }) => (receipt ? [{ ...claim.data, claim, receipt }] : []));
     const record = async (trx: Database): Promise<Change[]> => {
-      // Each of the two statements locks its tickets in order; both in one transaction need one order together.
-      if (begun.length > 0) await lockTickets(trx, [...begun, ...stored]);
+      const imageIds = [...begun, ...stored].map(({ imageId }) => imageId);
+      if (begun.length > 0) await lockTickets(trx, [], imageIds);
       const changes = begun.length > 0 ? await moveImages(trx, begun, owedStatuses, 'transferring') : [];
       changes.push(...(await recordStored(trx, stored)));
       await finishJobs(
@@ -46,15 +46,6 @@ export function createRecords(db: Database, boss: PgBoss): Records {
     begin: (claim) => commit({ claim, receipt: null }),
     store: (claim, receipt) => commit({ claim, receipt }, true),
   };
-}
-
-async function lockTickets(trx: Database, images: { imageId: string }[]): Promise<void> {
-  await prepared(
-    trx,
-    `SELECT id FROM tickets WHERE id IN (SELECT ticket_id FROM images WHERE id = ANY (?::uuid[]))
-     ORDER BY id FOR NO KEY UPDATE`,
-    [images.map(({ imageId }) => imageId)],
-  );
 }
 
 /** A claim that was lost meanwhile is no reason to lose the receipt: whoever has it now finds the image stored. */
