@@ -47,6 +47,8 @@ export type Answer = { number: number; value: unknown } | { number: number; erro
 /** 20 MiB at most, if all their headers were still looked for. What falls out is read again, once, at its end. */
 const REMEMBERED = 4_000;
 const READ_BYTES = 256 * 1024;
+/** In one system call: for more the kernel looks for memory in larger pieces, which it seldom has at hand. */
+const MOST_AT_ONCE = 256 * 1024;
 /** Written right here: a call to Node's pool takes longer. */
 const SMALL_BYTES = 64 * 1024;
 
@@ -210,10 +212,20 @@ async function put(file: number, position: number, pieces: Pieces): Promise<void
   let rest = pieces;
   // write(2) may take less than it was given.
   for (let offset = position; rest.length > 0; ) {
-    const written = small ? writevSync(file, rest, offset) : (await writeMany(file, rest, offset)).bytesWritten;
+    const some = first(rest, MOST_AT_ONCE);
+    const written = small ? writevSync(file, some, offset) : (await writeMany(file, some, offset)).bytesWritten;
     offset += written;
     rest = skip(rest, written);
   }
+}
+
+/** As many whole pieces as have about so many bytes together. */
+function first(pieces: Pieces, bytes: number): Pieces {
+  let left = bytes;
+  return pieces.filter(({ length }, n) => {
+    left -= length;
+    return n === 0 || left >= 0;
+  });
 }
 
 function skip(pieces: Pieces, bytes: number): Pieces {

@@ -65,7 +65,7 @@ export function createWholes(deps: WholeDeps): Wholes {
   /** The image, durable and looked at; null when it cannot be had. */
   const land = async ({ imageId, expectedSha256 }: PlaceRequest, pieces: Buffer[], size: number) => {
     try {
-      const facts = await intake.land(imageId, size, [join(pieces, size)]);
+      const facts = await intake.land(imageId, size, pieces.map(copy));
       return expectedSha256 === null || expectedSha256 === facts.sha256 ? toReceived(size, facts) : null;
     } catch (error) {
       log.debug({ err: error, imageId }, 'a whole image goes the long way');
@@ -168,10 +168,7 @@ export function createWholes(deps: WholeDeps): Wholes {
   };
 }
 
-/** A copy of the pieces, which are wanted again where the image goes the long way. */
-function join(pieces: Buffer[], size: number): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(size);
-  let offset = 0;
-  for (const piece of pieces) offset += piece.copy(bytes, offset);
-  return bytes;
+/** In memory of its own: what is given to the disk thread is gone, and wanted again where the image goes the long way. */
+function copy(piece: Buffer): Buffer {
+  return Buffer.from(new Uint8Array(piece).buffer);
 }
