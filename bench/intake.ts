@@ -20,6 +20,8 @@ export type IntakeOptions = { sizes: number[]; connections: number[]; rounds: nu
 
 const KIB = 1024;
 const CHUNK_BYTES = 512 * KIB;
+/** A server that runs for days has its hot code compiled; after so many images these have, too. */
+const WARM_UP_IMAGES = 3_000;
 
 /**
  * Images per second into each contender, taken in turns (A B C D, A B C D …), so that a noisy machine is noisy for all.
@@ -40,6 +42,11 @@ export async function benchIntake(
     const contender = await start();
     started.defer(() => contender.close());
     contenders.push(contender);
+  }
+  for (const contender of contenders) {
+    say(`${contender.name} warms up`);
+    await load(await contender.target(WARM_UP_IMAGES, jpeg({ bytes: 64 * KIB }), null), WARM_UP_IMAGES, 8);
+    await contender.settle();
   }
   const rows: Row[] = [];
   for (const size of sizes) {
@@ -76,7 +83,7 @@ async function compare(
   const sizes = new Map<Contender, number>();
   for (let round = -1; round < rounds; round++) {
     for (const [index, contender] of contenders.entries()) {
-      // The first round warms up and finds out how many images fill the time.
+      // The first round finds out how many images fill the time.
       const images = round < 0 ? Math.max(4 * connections, 20) : (sizes.get(contender) ?? 20);
       const target = await contender.target(images, body, chunkBytes);
       const before = await usageOf(contender.pid);
