@@ -112,10 +112,11 @@ async function firstByteTime(service: Service, times: number, bytes: number): Pr
     const committed = new Map<string, number>();
     const heard = new EventEmitter();
     listener.on('notification', ({ payload = '' }) => {
-      const { image } = readRows(payload);
-      if (image?.status !== 'received') return;
-      committed.set(image.id, performance.now());
-      heard.emit(image.id);
+      for (const { image } of readRows(payload)) {
+        if (image?.status !== 'received') continue;
+        committed.set(image.id, performance.now());
+        heard.emit(image.id);
+      }
     });
     await listener.query('LISTEN hopla_changes');
     const samples: number[] = [];

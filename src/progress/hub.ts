@@ -4,7 +4,7 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, Ticket } from '../database/models.ts';
-import type { ChangeRow } from '../tickets/transition.ts';
+import { type Announced, readAnnounced } from '../tickets/changes.ts';
 
 /** One committed change of a ticket: the ticket after it, and the image that it was about, if any. */
 export type Announcement = { ticket: Ticket; image: Image | null };
@@ -69,13 +69,12 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
     for (const watcher of watchers) watcher.onImage(heading);
   };
   const deliver = async (payload: string) => {
-    const end = payload.indexOf('\n');
-    const about = readHeading(payload.slice(0, end));
-    if (about.imageId !== null) notice(about as Heading);
-    const keys = keysOf(about);
+    const { ticketId, userId, headings, read } = readAnnounced(payload);
+    for (const [imageId, staging, status, size] of headings)
+      notice({ ticketId, userId, imageId, staging, status, size });
+    const keys = keysOf({ ticketId, userId });
     if (!keys.some((key) => listeners.has(key))) return;
-    const change = await readAnnouncement(db, JSON.parse(payload.slice(end + 1)));
-    if (change) heard(keys, (listener) => listener.onChange(change));
+    for (const change of await readAnnouncement(db, read())) heard(keys, (listener) => listener.onChange(change));
   };
   const deliverProgress = (progress: Progress) => {
     for (const watcher of watchers) watcher.onProgress(progress);
@@ -200,24 +199,22 @@ function keepListening(
   return { established: established.promise, ended: run() };
 }
 
-/** The line that `announce` puts ahead of the rows; without an image, when the ticket alone changed. */
-function readHeading(line: string): Omit<Heading, 'imageId'> & { imageId: string | null } {
-  const [ticketId, userId, imageId, staging, status, size] = JSON.parse(line);
-  return { ticketId, userId, imageId, staging, status, size };
-}
-
 /** Behind a line that names the process it comes from, so that this one need not read its own. */
 function readProgress(payload: string): Progress[] {
   return JSON.parse(payload.slice(payload.indexOf('\n') + 1));
 }
 
-/** A payload has the rows, without the ticket's metadata where that makes it too long. */
-async function readAnnouncement(db: Database, { ticket, image }: ChangeRow): Promise<Announcement | null> {
-  const change = { ticket: Ticket.fromJsonRow(ticket), image: image ? Image.fromJsonRow(image) : null };
-  if (change.ticket.metadata !== undefined) return change;
+/** A payload is without the ticket's metadata where that makes it too long. */
+async function readAnnouncement(db: Database, rows: ReturnType<Announced['read']>): Promise<Announcement[]> {
+  const changes = rows.map(({ ticket, image }) => ({
+    ticket: Ticket.fromJsonRow(ticket),
+    image: image && Image.fromJsonRow(image),
+  }));
+  const [first] = changes;
+  if (!first || first.ticket.metadata !== undefined) return changes;
   // All else stays as it was announced: a ticket read now may be ahead of announcements that are still to come.
-  const kept = await Ticket.query(db).findById(change.ticket.id).select('metadata');
-  if (!kept) return null;
-  change.ticket.metadata = kept.metadata;
-  return change;
+  const kept = await Ticket.query(db).findById(first.ticket.id).select('metadata');
+  if (!kept) return [];
+  for (const { ticket } of changes) ticket.metadata = kept.metadata;
+  return changes;
 }

@@ -3,6 +3,7 @@ import { Image, Ticket } from '../database/models.ts';
 import { prepared } from '../database/prepared.ts';
 import { liveStatuses } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
+import { countChanges, counters, imageColumns } from './changes.ts';
 import { type ReceivedFacts, receivedColumns } from './receive.ts';
 
 /** What is known of an image when its upload is created. */
@@ -92,62 +93,38 @@ function sameSize(image: Image, request: PlaceRequest): Image {
  * Locks the tickets in the order of their ids, before any image.
  */
 export async function claimPlaces(db: Database, requests: PlaceRequest[]): Promise<Image[]> {
-  const wanted = requests.map(({ facts, ...request }, nth) => ({
-    ...request,
-    ...(facts ? receivedColumns(facts) : {}),
-    status: facts ? 'received' : 'uploading',
-    nth,
-  }));
+  const asked = new Map<string, number>();
+  const wanted = requests.map(({ facts, ...request }) => {
+    const turn = (asked.get(request.ticketId) ?? 0) + 1;
+    asked.set(request.ticketId, turn);
+    return { ...request, ...(facts ? receivedColumns(facts) : {}), status: facts ? 'received' : 'uploading', turn };
+  });
   const { rows } = (await prepared(
     db,
     `WITH wanted AS (
        SELECT * FROM json_to_recordset(?::json) AS wanted (
-         nth int, "imageId" uuid, "ticketId" uuid, status text, slot text, size bigint, filename text, "uploadMetadata" text,
+         turn int, "imageId" uuid, "ticketId" uuid, status text, slot text, size bigint, filename text, "uploadMetadata" text,
          "expectedSha256" text, staging text, holder text, sha256 text, content_type text, format text, width int, height int)
      ), open AS (
-       SELECT id, expected, claimed, received, bytes_total, bytes_received, version FROM tickets
-       WHERE id IN (SELECT "ticketId" FROM wanted) AND NOT expired AND expires_at > now()
+       SELECT id, expected, version, ${counters.join(', ')} FROM tickets
+       WHERE id = ANY (?::uuid[]) AND NOT expired AND expires_at > now()
        ORDER BY id FOR NO KEY UPDATE
-     ), ordered AS (
-       SELECT *, row_number() OVER (PARTITION BY "ticketId" ORDER BY nth) AS turn FROM wanted
      ), placed AS (
        INSERT INTO images (id, ticket_id, status, slot, size, filename, upload_metadata, expected_sha256, staging, holder,
                            sha256, content_type, format, width, height, received_at)
        SELECT "imageId", "ticketId", status, slot, size, filename, "uploadMetadata", "expectedSha256", staging, holder,
               sha256, content_type, format, width, height, CASE status WHEN 'received' THEN now() END
-       FROM ordered JOIN open ON open.id = "ticketId" AND turn <= expected - claimed ORDER BY nth
-       ON CONFLICT DO NOTHING RETURNING *
-     ), numbered AS (
-       SELECT id, ticket_id, row_number() OVER backwards - 1 AS later,
-              count(*) FILTER (WHERE status = 'received') OVER backwards - (status = 'received')::int AS received_later,
-              coalesce(sum(size) OVER backwards, 0) - coalesce(size, 0) AS bytes_later,
-              coalesce(sum(size) FILTER (WHERE status = 'received') OVER backwards, 0)
-                - CASE status WHEN 'received' THEN size ELSE 0 END AS bytes_received_later
-       FROM placed WINDOW backwards AS (PARTITION BY ticket_id ORDER BY id DESC)
-     ), counted AS (
-       UPDATE tickets SET
-         claimed = open.claimed + new.images, received = open.received + new.received,
-         bytes_total = open.bytes_total + new.bytes, bytes_received = open.bytes_received + new.bytes_received,
-         version = open.version + new.images, updated_at = now()
-       -- From the locked row: constraints are checked against what the statement's snapshot gives before Postgres notices
-       -- that the row has changed since.
-       FROM open JOIN (
-         SELECT ticket_id, count(*) AS images, count(*) FILTER (WHERE status = 'received') AS received,
-                coalesce(sum(size), 0) AS bytes, coalesce(sum(size) FILTER (WHERE status = 'received'), 0) AS bytes_received
-         FROM placed GROUP BY ticket_id
-       ) AS new ON new.ticket_id = open.id
-       WHERE tickets.id = open.id RETURNING tickets.*
-     )
-     SELECT image, announce(
-       -- As the ticket stood with this image, and before the later ones.
-       CASE later WHEN 0 THEN to_jsonb(counted) ELSE to_jsonb(counted) || jsonb_build_object(
-         'version', version - later, 'claimed', claimed - later, 'received', received - received_later,
-         'bytes_total', bytes_total - bytes_later, 'bytes_received', bytes_received - bytes_received_later,
-         'status', 'uploading') END,
-       image)
-     FROM (SELECT id, ticket_id, to_jsonb(placed) AS image FROM placed) AS shown
-     JOIN numbered USING (id) JOIN counted ON counted.id = shown.ticket_id ORDER BY shown.id`,
-    [JSON.stringify(wanted)],
-  )) as { rows: { image: Record<string, unknown> }[] };
-  return rows.map(({ image }) => Image.fromJsonRow(image));
+       FROM wanted JOIN open ON open.id = "ticketId" AND turn <= expected - claimed ORDER BY turn
+       ON CONFLICT DO NOTHING RETURNING ${imageColumns.join(', ')}
+     ), changed AS (
+       SELECT id, ticket_id, staging, status, size, to_json(placed)::text AS image, 1 AS claimed, here AS received,
+              0 AS stored, 0 AS failed, bytes AS bytes_total, here * bytes AS bytes_received, 0 AS bytes_stored
+       FROM placed, LATERAL (SELECT coalesce(size, 0) AS bytes, (status = 'received')::int AS here) AS counts
+     ), ${countChanges('open', 'images')}
+     SELECT '[' || array_to_string(images, ',') || ']' AS images FROM counted`,
+    [JSON.stringify(wanted), [...asked.keys()]],
+  )) as { rows: { images: string }[] };
+  return rows.flatMap(({ images }) =>
+    (JSON.parse(images) as Record<string, unknown>[]).map((image) => Image.fromJsonRow(image)),
+  );
 }

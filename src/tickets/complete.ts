@@ -1,7 +1,8 @@
 import type { Database } from '../database/connection.ts';
 import { owedStatuses } from '../database/states.ts';
 import type { Receipt } from '../storage/port.ts';
-import { type Change, type ImageChanges, moveImages } from './transition.ts';
+import type { Change } from './changes.ts';
+import { type ImageChanges, moveImages } from './transition.ts';
 
 /**
  * Records the store's receipts: the images are stored, their tickets counted (and completed by the last one). Do it in one

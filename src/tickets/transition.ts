@@ -1,7 +1,15 @@
 import type { Database } from '../database/connection.ts';
-import { Image, Ticket } from '../database/models.ts';
 import { prepared } from '../database/prepared.ts';
 import { type ImageStatus, isLive, isReceived, liveStatuses, receivedStatuses } from '../database/states.ts';
+import {
+  type Change,
+  changedTicket,
+  countChanges,
+  imageColumns,
+  inTurn,
+  type TicketChanges,
+  toChange,
+} from './changes.ts';
 
 /** What a transition may write beside the status; keys are columns. */
 export type ImageChanges = Partial<{
@@ -24,8 +32,6 @@ export type ImageChanges = Partial<{
   received_at: Date;
   stored_at: Date;
 }>;
-
-export type Change = { image: Image; ticket: Ticket };
 
 /** Moves one image as `moveImages` does; null when nothing was moved. */
 export async function moveImage(
@@ -65,7 +71,7 @@ export async function moveImages(
     `WITH wanted AS (
        SELECT "imageId" AS id, changes FROM jsonb_to_recordset(?::jsonb) AS wanted ("imageId" uuid, changes jsonb)
      ), held AS (
-       SELECT images.id, images AS before,
+       SELECT images.id, images AS before, coalesce(images.size, 0) AS bytes,
               (images.status = ANY (?))::int AS live, (images.status = ANY (?))::int AS received,
               (images.status = 'stored')::int AS stored, (images.status = 'failed')::int AS failed
        FROM tickets JOIN images ON images.ticket_id = tickets.id
@@ -78,59 +84,20 @@ export async function moveImages(
      ), moved AS (
        UPDATE images SET status = ?, updated_at = now()${columns.map((column) => `, ${column} = new.${column}`).join('')}
        FROM held JOIN wanted USING (id), jsonb_populate_record(held.before, coalesce(wanted.changes, '{}')) AS new
-       WHERE images.id = held.id RETURNING images.*
-     ), steps AS (
-       SELECT moved.id, moved.ticket_id, 1 AS version, ${live} - held.live AS claimed,
-              ${received} - held.received AS received, ${stored} - held.stored AS stored, ${failed} - held.failed AS failed,
-              ${live} * after - held.live * earlier AS bytes_total,
-              ${received} * after - held.received * earlier AS bytes_received,
-              ${stored} * after - held.stored * earlier AS bytes_stored
-       FROM moved JOIN held ON held.id = moved.id,
-            LATERAL (SELECT coalesce(moved.size, 0) AS after, coalesce((held.before).size, 0) AS earlier) AS bytes
-     ), counted AS (
-       UPDATE tickets SET
-         ${counters.map((column) => `${column} = tickets.${column} + step.${column}`).join(', ')},
-         completed_at = CASE WHEN tickets.stored + step.stored = expected THEN coalesce(completed_at, now()) END,
-         updated_at = now()
-       FROM (SELECT ticket_id, ${counters.map((column) => `sum(${column}) AS ${column}`).join(', ')}
-             FROM steps GROUP BY ticket_id) AS step
-       WHERE tickets.id = step.ticket_id RETURNING tickets.*
-     ), later AS (
-       SELECT id, ticket_id, ${counters.map((column) => `sum(${column}) OVER backwards - ${column} AS ${column}`).join(', ')}
-       FROM steps WINDOW backwards AS (PARTITION BY ticket_id ORDER BY id DESC)
-     ), shown AS (
-       -- The ticket as it stood with this image, and before the later ones.
-       SELECT later.id, CASE later.version WHEN 0 THEN to_jsonb(counted) ELSE to_jsonb(counted) || jsonb_build_object(
-         ${counters.map((column) => `'${column}', counted.${column} - later.${column}`).join(', ')},
-         'completed_at', CASE WHEN counted.stored - later.stored = expected THEN completed_at END,
-         'status', CASE WHEN counted.stored - later.stored = expected THEN 'completed'
-                        WHEN counted.received - later.received = expected THEN 'processing'
-                        WHEN expired THEN 'expired' WHEN counted.claimed - later.claimed > 0 THEN 'uploading' ELSE 'pending' END
-       ) END AS ticket
-       FROM later JOIN counted ON counted.id = later.ticket_id
-     )
-     SELECT ticket, to_jsonb(moved) AS image, announce(ticket, to_jsonb(moved))
-     FROM shown JOIN moved ON moved.id = shown.id ORDER BY moved.id`,
+       WHERE images.id = held.id RETURNING ${imageColumns.map((column) => `images.${column}`).join(', ')}
+     ), changed AS (
+       SELECT moved.id, ticket_id, staging, status, size, to_json(moved)::text AS image,
+              ${live} - held.live AS claimed, ${received} - held.received AS received,
+              ${stored} - held.stored AS stored, ${failed} - held.failed AS failed,
+              ${live} * coalesce(size, 0) - held.live * bytes AS bytes_total,
+              ${received} * coalesce(size, 0) - held.received * bytes AS bytes_received,
+              ${stored} * coalesce(size, 0) - held.stored * bytes AS bytes_stored
+       FROM moved JOIN held ON held.id = moved.id
+     ), ${countChanges('tickets', `${changedTicket} AS ticket, images, steps`)}
+     SELECT ticket, '[' || array_to_string(images, ',') || ']' AS images, '[' || array_to_string(steps, ',') || ']' AS steps FROM counted`,
     [JSON.stringify(moves), liveStatuses, receivedStatuses, from, ...(holder === undefined ? [] : [holder]), to],
-  )) as { rows: ChangeRow[] };
-  return rows.map(toChange);
-}
-
-/** The columns of a ticket in which a transition of an image counts. */
-const counters = [
-  'version',
-  'claimed',
-  'received',
-  'stored',
-  'failed',
-  'bytes_total',
-  'bytes_received',
-  'bytes_stored',
-];
-
-export type ChangeRow = { image: Record<string, unknown>; ticket: Record<string, unknown> };
-
-/** Makes the models of a change that Postgres answered or announced as JSON. */
-function toChange(row: ChangeRow): Change {
-  return { image: Image.fromJsonRow(row.image), ticket: Ticket.fromJsonRow(row.ticket) };
+  )) as { rows: { ticket: TicketChanges['ticket']; images: string; steps: string }[] };
+  return rows.flatMap(({ ticket, images, steps }) =>
+    inTurn({ ticket, images: JSON.parse(images), steps: JSON.parse(steps) }).map(toChange),
+  );
 }

@@ -3,9 +3,10 @@ import type { Database } from '../database/connection.ts';
 import { createGroupCommit } from '../database/group-commit.ts';
 import { owedStatuses } from '../database/states.ts';
 import type { Receipt } from '../storage/port.ts';
+import type { Change } from '../tickets/changes.ts';
 import { recordStored } from '../tickets/complete.ts';
 import { lockTickets } from '../tickets/lock.ts';
-import { type Change, moveImages } from '../tickets/transition.ts';
+import { moveImages } from '../tickets/transition.ts';
 import { type Claim, inside } from './queue.ts';
 
 /**

@@ -63,7 +63,7 @@ export async function openDesk(): Promise<Desk> {
 export async function listen(databaseUrl: string) {
   const client = new pg.Client({ connectionString: databaseUrl });
   const heard: Json[] = [];
-  client.on('notification', ({ payload = '' }) => heard.push(readRows(payload)));
+  client.on('notification', ({ payload = '' }) => heard.push(...readRows(payload)));
   await client.connect();
   await client.query('LISTEN hopla_changes');
   return {

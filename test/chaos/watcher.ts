@@ -34,7 +34,6 @@ export async function watchDatabase(databaseUrl: string, journal: Journal): Prom
     // What the tables said already when we connected.
     if (ticket.version <= known) return;
     versions.set(ticket.id, ticket.version);
-    // A payload too long for NOTIFY has ids instead of rows, and tells nothing here.
     const skipped = known > 0 && ticket.version > known + 1;
     if (image) move(image.id, ticket.id, image.status, skipped, image.holder);
   };
@@ -62,9 +61,9 @@ export async function watchDatabase(databaseUrl: string, journal: Journal): Prom
     const early: Announced[] = [];
     let listening = false;
     client.on('notification', ({ payload = '' }) => {
-      const announced = readRows(payload) as Announced;
-      if (listening) hear(announced);
-      else early.push(announced);
+      const announced = readRows(payload) as Announced[];
+      if (listening) announced.forEach(hear);
+      else early.push(...announced);
     });
     closing.signal.addEventListener('abort', () => lost.resolve(), { once: true });
     try {

@@ -1,6 +1,7 @@
+import { readAnnounced } from '../../src/tickets/changes.ts';
 import type { Json } from './client.ts';
 
-/** The rows of a payload of `hopla_changes`, which come after a line that says what they are about. */
-export function readRows(payload: string): Json {
-  return JSON.parse(payload.slice(payload.indexOf('\n') + 1));
+/** The changes in a payload of `hopla_changes`: rows of a ticket, and of an image where it is about one. */
+export function readRows(payload: string): { ticket: Json; image: Json | null }[] {
+  return readAnnounced(payload).read();
 }
