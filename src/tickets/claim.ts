@@ -107,7 +107,8 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[]): Promi
          "expectedSha256" text, staging text, holder text, sha256 text, content_type text, format text, width int, height int)
      ), open AS (
        SELECT id, expected, version, ${counters.join(', ')} FROM tickets
-       WHERE id = ANY (?::uuid[]) AND NOT expired AND expires_at > now()
+       -- By ids that the planner does not see, so that it keeps one plan (transition.ts).
+       WHERE id = ANY (ARRAY(SELECT "ticketId" FROM wanted)) AND NOT expired AND expires_at > now()
        ORDER BY id FOR NO KEY UPDATE
      ), placed AS (
        INSERT INTO images (id, ticket_id, status, slot, size, filename, upload_metadata, expected_sha256, staging, holder,
@@ -122,7 +123,7 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[]): Promi
        FROM placed, LATERAL (SELECT coalesce(size, 0) AS bytes, (status = 'received')::int AS here) AS counts
      ), ${countChanges('open', 'images')}
      SELECT '[' || array_to_string(images, ',') || ']' AS images FROM counted`,
-    [JSON.stringify(wanted), [...asked.keys()]],
+    [JSON.stringify(wanted)],
   )) as { rows: { images: string }[] };
   return rows.flatMap(({ images }) =>
     (JSON.parse(images) as Record<string, unknown>[]).map((image) => Image.fromJsonRow(image)),
