@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { toHoplaError, toProblem } from './problem.ts';
 import { answerOtherMethods, checkHost } from './request.ts';
 
-/** What every request carries through the middleware chain. */
+/** What every request carries through the middleware chain; its log learns on the way whose request it is, and about what. */
 export type State = { requestId: string; log: Logger };
 export type Context<S = State> = ParameterizedContext<S, DefaultContext>;
 

@@ -1,4 +1,16 @@
+import type { IncomingMessage } from 'node:http';
 import type { Middleware } from 'koa';
+
+/**
+ * The values of a header, one for each line that has it, where Node keeps one of them only. `headersDistinct` would make an
+ * array of every header, for as long as the request lasts.
+ *
+ * @param name in lower case
+ */
+export function headerLines({ rawHeaders }: IncomingMessage, name: string): string[] {
+  return rawHeaders.filter((_, n) => n % 2 === 1 && rawHeaders[n - 1]?.toLowerCase() === name);
+}
+
 import { HoplaError } from '../errors.ts';
 
 /** A name or an address, and a port. */
@@ -6,7 +18,7 @@ const HOST = /^(\[[\da-f:.]+\]|[\w.~-]+)(:\d{1,5})?$/i;
 
 /** Refuses a request that does not say to whom it goes: addresses in answers are made of that. */
 export const checkHost: Middleware = async (ctx, next) => {
-  const { headers, headersDistinct, httpVersion, socket } = ctx.req;
+  const { headers, httpVersion, socket } = ctx.req;
   // RFC 9112 section 3.2: HTTP/1.0 may come without; then it is known by the address it came to.
   if (!headers.host && httpVersion === '1.0') {
     const address = socket.localFamily === 'IPv6' ? `[${socket.localAddress}]` : socket.localAddress;
@@ -14,7 +26,8 @@ export const checkHost: Middleware = async (ctx, next) => {
   }
   // "A server MUST respond with a 400 status code to any HTTP/1.1 request message that lacks a Host header field and to
   // any request message that contains more than one Host header field line or an invalid field value."
-  const names = [...(headersDistinct.host ?? [headers.host ?? '']), ctx.host];
+  const lines = headerLines(ctx.req, 'host');
+  const names = [...(lines.length > 0 ? lines : [headers.host ?? '']), ctx.host];
   if (names.length > 2 || !names.every((name) => HOST.test(name)))
     throw new HoplaError('malformed-request', 'Send one valid Host header.');
   await next();

@@ -3,6 +3,7 @@ import passport from 'koa-passport';
 import { Strategy } from 'passport-http-bearer';
 import { HoplaError } from '../errors.ts';
 import type { State } from '../http/app.ts';
+import { headerLines } from '../http/request.ts';
 import type { Callers } from './callers.ts';
 import type { Caller } from './tokens.ts';
 
@@ -26,7 +27,7 @@ export function createAuthentication(callers: Callers): Middleware<CallerState> 
       throw new HoplaError('unauthorized', 'Send the token in the Authorization header, never in the URL.');
     }
     // Node takes the first of several and a proxy perhaps another: then nobody knows who was let in.
-    if ((ctx.req.headersDistinct.authorization?.length ?? 0) > 1)
+    if (headerLines(ctx.req, 'authorization').length > 1)
       throw new HoplaError('unauthorized', 'Send one Authorization header.');
     let caller: Caller | undefined;
     const authenticate = authenticator.authenticate(
@@ -40,7 +41,7 @@ export function createAuthentication(callers: Callers): Middleware<CallerState> 
     await authenticate(ctx, async () => {});
     if (!caller) throw new HoplaError('unauthorized', 'Send a valid token as Authorization: Bearer <token>.');
     ctx.state.caller = caller;
-    ctx.state.log = ctx.state.log.child({ user: caller.user.username });
+    ctx.state.log.setBindings({ user: caller.user.username });
     await next();
   };
 }

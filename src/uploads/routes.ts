@@ -81,7 +81,7 @@ function serveUpload({ ticketAccess, creations, tus, baseUrlOf, reach }: UploadD
     const { ticketId = '', imageId = null } = ctx.params as { ticketId?: string; imageId?: string };
     const { caller } = ctx.state;
     const ticket = await ticketAccess(caller, ticketId);
-    ctx.state.log = ctx.state.log.child({ ticketId, ...(imageId ? { imageId } : {}) });
+    ctx.state.log.setBindings({ ticketId, ...(imageId ? { imageId } : {}) });
     if (ctx.method === 'POST') await creations.take(caller.user.id);
     const { status, headers, finished } = await tus(ctx.req, ctx.method, {
       ticketId,
