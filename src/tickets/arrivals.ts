@@ -1,16 +1,21 @@
-import type { Knex } from 'knex';
 import type { Database } from '../database/connection.ts';
 import { createGroupCommit } from '../database/group-commit.ts';
 import type { Image } from '../database/models.ts';
 import { claimPlaces, type PlaceRequest, type TakePlace } from './claim.ts';
-import { lockTickets } from './lock.ts';
 import { type ReceivedImage, receiveImages } from './receive.ts';
 
 /**
- * Puts the transfers of images into the queue, inside the given transaction. What it resolves to is to be told how that
- * ended: false when it failed, or when nobody knows.
+ * Makes SQL that puts the transfers of images into the queue, for the statement that receives them.
+ *
+ * @param images what stands behind FROM: rows with `id` and `staging`
  */
-export type EnqueueTransfers = (trx: Knex.Transaction, images: Image[]) => Promise<(committed: boolean) => void>;
+export type EnqueueTransfers = (images: string) => string;
+
+/**
+ * Runs the one statement that receives images, and queues their transfers, in a transaction of its own or in one with more.
+ * Resolves to the same once that is committed.
+ */
+export type CommitReceipts = (receive: (db: Database) => Promise<Image[]>) => Promise<Image[]>;
 
 /** What may be asked for at any moment, by any number of uploads at once: each is durable when it resolves. */
 export type Arrivals = {
@@ -22,45 +27,36 @@ export type Arrivals = {
   receive(image: ReceivedImage): Promise<boolean>;
 };
 
-type Arrival = { place: PlaceRequest } | { received: ReceivedImage };
-
 /**
+ * Each group is one statement, and so one transaction without BEGIN and COMMIT, unless `commit` has more to do in it: the
+ * ways there and back cost more than what is done for a lone image.
+ *
  * @param holder this process, in the column `holder` of the uploads that it receives
  * @param countReceived told of each image once its receipt is committed, with its size in bytes
  */
 export function createArrivals(
   db: Database,
   holder: string,
-  enqueue: EnqueueTransfers,
+  { enqueue, commit }: { enqueue: EnqueueTransfers; commit: CommitReceipts },
   countReceived: (bytes: number) => void,
 ): Arrivals {
-  const commit = createGroupCommit(async (arrivals: Arrival[]): Promise<(Image | null)[]> => {
-    const places = arrivals.flatMap((arrival) => ('place' in arrival ? [arrival.place] : []));
-    const images = arrivals.flatMap((arrival) => ('received' in arrival ? [arrival.received] : []));
-    let ended: (committed: boolean) => void = () => {};
-    const run = async (trx: Knex.Transaction) => {
-      const ticketIds = [...places, ...images].map(({ ticketId }) => ticketId);
-      if (places.length > 0 && images.length > 0) await lockTickets(trx, ticketIds, []);
-      const placed = places.length > 0 ? await claimPlaces(trx, places) : [];
-      const received = images.length > 0 ? await receiveImages(trx, images, holder) : [];
-      const owed = [...placed.filter(({ status }) => status === 'received'), ...received];
-      if (owed.length > 0) ended = await enqueue(trx, owed);
-      return new Map([...placed, ...received].map((image) => [image.id, image]));
-    };
-    const done = await db.transaction(run).catch((error) => {
-      ended(false);
-      throw error;
-    });
-    ended(true);
-    return arrivals.map((arrival) => {
-      const outcome = done.get('place' in arrival ? arrival.place.imageId : arrival.received.imageId) ?? null;
-      const facts = 'place' in arrival ? arrival.place.facts : arrival.received.facts;
-      if (outcome && facts) countReceived(facts.size);
-      return outcome;
+  const takePlace = createGroupCommit(async (places: PlaceRequest[]) => {
+    const claim = (trx: Database) => claimPlaces(trx, places, enqueue);
+    const placed = places.some(({ facts }) => facts) ? await commit(claim) : await claim(db);
+    const byId = new Map(placed.map((image) => [image.id, image]));
+    return places.map(({ imageId, facts }): Image | null => {
+      const image = byId.get(imageId) ?? null;
+      if (image && facts) countReceived(facts.size);
+      return image;
     });
   });
-  return {
-    takePlace: (place) => commit({ place }),
-    receive: async (received) => (await commit({ received })) !== null,
-  };
+  const receive = createGroupCommit(async (images: ReceivedImage[]) => {
+    const moved = await commit((trx) => receiveImages(trx, images, holder, enqueue));
+    const received = new Set(moved.map(({ id }) => id));
+    return images.map(({ imageId, facts }) => {
+      if (received.has(imageId)) countReceived(facts.size);
+      return received.has(imageId);
+    });
+  });
+  return { takePlace, receive };
 }

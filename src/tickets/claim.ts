@@ -3,6 +3,7 @@ import { Image, Ticket } from '../database/models.ts';
 import { prepared } from '../database/prepared.ts';
 import { liveStatuses } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
+import type { EnqueueTransfers } from './arrivals.ts';
 import { countChanges, counters, imageColumns } from './changes.ts';
 import { type ReceivedFacts, receivedColumns } from './receive.ts';
 
@@ -89,16 +90,18 @@ function sameSize(image: Image, request: PlaceRequest): Image {
 /**
  * Claims places for many images in one atomic statement, and resolves to the images that got one: in their order as long
  * as their ticket has places, and only where no other live upload has the slot. Each claim is one version of its ticket.
+ * The transfers of those that are received with it are queued.
  *
  * Locks the tickets in the order of their ids, before any image.
  */
-export async function claimPlaces(db: Database, requests: PlaceRequest[]): Promise<Image[]> {
+export async function claimPlaces(db: Database, requests: PlaceRequest[], enqueue: EnqueueTransfers): Promise<Image[]> {
   const asked = new Map<string, number>();
   const wanted = requests.map(({ facts, ...request }) => {
     const turn = (asked.get(request.ticketId) ?? 0) + 1;
     asked.set(request.ticketId, turn);
     return { ...request, ...(facts ? receivedColumns(facts) : {}), status: facts ? 'received' : 'uploading', turn };
   });
+  const received = requests.some(({ facts }) => facts !== null);
   const { rows } = (await prepared(
     db,
     `WITH wanted AS (
@@ -121,7 +124,7 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[]): Promi
        SELECT id, ticket_id, staging, status, size, to_json(placed)::text AS image, 1 AS claimed, here AS received,
               0 AS stored, 0 AS failed, bytes AS bytes_total, here * bytes AS bytes_received, 0 AS bytes_stored
        FROM placed, LATERAL (SELECT coalesce(size, 0) AS bytes, (status = 'received')::int AS here) AS counts
-     ), ${countChanges('open', 'images')}
+     ), ${received ? `queued AS (${enqueue("placed WHERE status = 'received'")}),` : ''} ${countChanges('open', 'images')}
      SELECT '[' || array_to_string(images, ',') || ']' AS images FROM counted`,
     [JSON.stringify(wanted)],
   )) as { rows: { images: string }[] };

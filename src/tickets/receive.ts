@@ -1,5 +1,6 @@
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
+import type { EnqueueTransfers } from './arrivals.ts';
 import { moveImages } from './transition.ts';
 
 /** What was learnt of an image while its bytes came in. */
@@ -21,12 +22,17 @@ export function receivedColumns({ contentType, ...facts }: ReceivedFacts) {
 }
 
 /**
- * Counts images as received; their transfers must be queued in the same transaction. Resolves to those that were
- * still `uploading`, and this process's (`holder`).
+ * Counts images as received, and queues their transfers. Resolves to those that were still `uploading`, and this process's
+ * (`holder`).
  */
-export async function receiveImages(db: Database, arrived: ReceivedImage[], holder: string): Promise<Image[]> {
+export async function receiveImages(
+  db: Database,
+  arrived: ReceivedImage[],
+  holder: string,
+  enqueue: EnqueueTransfers,
+): Promise<Image[]> {
   const received_at = new Date();
   const moves = arrived.map(({ imageId, facts }) => ({ imageId, changes: { ...receivedColumns(facts), received_at } }));
-  const changes = await moveImages(db, moves, ['uploading'], 'received', holder);
+  const changes = await moveImages(db, moves, ['uploading'], 'received', { holder, enqueue });
   return changes.map(({ image }) => image);
 }

@@ -1,6 +1,7 @@
 import type { Database } from '../database/connection.ts';
 import { prepared } from '../database/prepared.ts';
 import { type ImageStatus, isLive, isReceived, liveStatuses, receivedStatuses } from '../database/states.ts';
+import type { EnqueueTransfers } from './arrivals.ts';
 import {
   type Change,
   changedTicket,
@@ -53,13 +54,14 @@ export async function moveImage(
  * is harmless. Locks the tickets in the order of their ids, and each before its images, as everything here does.
  *
  * @param holder when given, the process that must still be the images' holder: of another's upload nothing is moved
+ * @param enqueue when given, queues the transfers of what was moved
  */
 export async function moveImages(
   db: Database,
   moves: { imageId: string; changes?: ImageChanges }[],
   from: readonly ImageStatus[],
   to: ImageStatus,
-  holder?: string,
+  { holder, enqueue }: { holder?: string; enqueue?: EnqueueTransfers } = {},
 ): Promise<Change[]> {
   const columns = [...new Set(moves.flatMap(({ changes = {} }) => Object.keys(changes)))].sort();
   const live = Number(isLive(to));
@@ -93,7 +95,7 @@ export async function moveImages(
               ${received} * coalesce(size, 0) - held.received * bytes AS bytes_received,
               ${stored} * coalesce(size, 0) - held.stored * bytes AS bytes_stored
        FROM moved JOIN held ON held.id = moved.id
-     ), ${countChanges('tickets', `${changedTicket} AS ticket, images, steps`)}
+     ), ${enqueue ? `queued AS (${enqueue('moved')}),` : ''} ${countChanges('tickets', `${changedTicket} AS ticket, images, steps`)}
      SELECT ticket, '[' || array_to_string(images, ',') || ']' AS images, '[' || array_to_string(steps, ',') || ']' AS steps FROM counted`,
     [JSON.stringify(moves), liveStatuses, receivedStatuses, from, ...(holder === undefined ? [] : [holder]), to],
   )) as { rows: { ticket: TicketChanges['ticket']; images: string; steps: string }[] };

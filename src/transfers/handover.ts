@@ -1,7 +1,7 @@
-import type { PgBoss } from 'pg-boss';
 import type { Database } from '../database/connection.ts';
+import type { Image } from '../database/models.ts';
 import { prepared } from '../database/prepared.ts';
-import type { EnqueueTransfers } from '../tickets/arrivals.ts';
+import type { CommitReceipts, EnqueueTransfers } from '../tickets/arrivals.ts';
 import { enqueueTransfers, queueOf } from './queue.ts';
 import type { Workers } from './worker.ts';
 
@@ -10,30 +10,45 @@ import type { Workers } from './worker.ts';
  * the transaction that queues them. So there is no moment at which another process could fetch them too, nobody has to be
  * called and to look into the queue, and the first byte leaves right after the commit. A process that dies leaves a job as
  * it does after a fetch.
+ *
+ * While no worker has room, as under load, there is nothing to claim, and the statement that receives is all there is.
  */
 export type HandOver = {
   enqueue: EnqueueTransfers;
+  commit: CommitReceipts;
   /** Whether an image that was received is in good hands, so that nobody needs to be called. */
   has(imageId: string): boolean;
   /** From here on there are workers. */
   attach(workers: Workers): void;
 };
 
-export function createHandOver(boss: PgBoss, stagingId: string): HandOver {
+export function createHandOver(db: Database, stagingId: string): HandOver {
   const given = new Set<string>();
   let workers: Workers | undefined;
   return {
-    async enqueue(trx, images) {
-      const ids = images.map(({ id }) => id);
-      await enqueueTransfers(boss, trx, stagingId, ids);
+    enqueue: enqueueTransfers,
+    async commit(receive) {
+      // Two that commit at once may both fill the room; what is too much then waits here for its turn.
       const room = workers?.room() ?? 0;
-      if (room === 0) return () => {};
-      const claimed = await claimQueued(trx, stagingId, ids.slice(0, room));
-      for (const id of claimed) given.add(id);
-      return (committed) => {
-        for (const image of images)
-          if (claimed.has(image.id)) void workers?.take(image, committed).finally(() => given.delete(image.id));
+      if (room === 0) return receive(db);
+      let claimed: Image[] = [];
+      const end = (committed: boolean) => {
+        for (const image of claimed) void workers?.take(image, committed).finally(() => given.delete(image.id));
       };
+      const run = async (trx: Database): Promise<Image[]> => {
+        const images = await receive(trx);
+        const received = images.filter(({ status }) => status === 'received');
+        if (received.length > 0) claimed = await claimQueued(trx, stagingId, received.slice(0, room));
+        for (const { id } of claimed) given.add(id);
+        return images;
+      };
+      const images = await db.transaction(run).catch((error) => {
+        // Or nobody knows whether it was.
+        end(false);
+        throw error;
+      });
+      end(true);
+      return images;
     },
     has: (imageId) => given.has(imageId),
     attach(those) {
@@ -42,13 +57,13 @@ export function createHandOver(boss: PgBoss, stagingId: string): HandOver {
   };
 }
 
-/** As pg-boss's fetch does it, for jobs that nobody has fetched yet; resolves to their ids. */
-async function claimQueued(trx: Database, stagingId: string, ids: string[]): Promise<Set<string>> {
+/** As pg-boss's fetch does it, for jobs that nobody has fetched yet; resolves to the images whose jobs were claimed. */
+async function claimQueued(trx: Database, stagingId: string, images: Image[]): Promise<Image[]> {
   const { rows } = (await prepared(
     trx,
     `UPDATE pgboss.job SET state = 'active', started_on = now(), heartbeat_on = now()
      WHERE name = ? AND id = ANY (?::uuid[]) AND state = 'created' RETURNING id`,
-    [queueOf(stagingId), ids],
+    [queueOf(stagingId), images.map(({ id }) => id)],
   )) as { rows: { id: string }[] };
-  return new Set(rows.map(({ id }) => id));
+  return images.filter(({ id }) => rows.some((row) => row.id === id));
 }

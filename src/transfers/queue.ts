@@ -23,6 +23,7 @@ const DAY_SECONDS = 86_400;
 /** The least that pg-boss takes. A worker shows a sign of life twice in that time. */
 export const HEARTBEAT_SECONDS = 10;
 
+const POLICY = 'standard';
 const QUEUE = {
   // Workers hear of new images as everybody does (progress/hub.ts).
   notify: false,
@@ -89,7 +90,7 @@ export async function startQueue(
     if (await boss.getQueue(name)) await boss.updateQueue(name, QUEUE);
     else {
       await assertEmpty(staging.directory);
-      await boss.createQueue(name, { policy: 'standard', ...QUEUE });
+      await boss.createQueue(name, { policy: POLICY, ...QUEUE });
     }
     return boss;
   } catch (error) {
@@ -112,19 +113,27 @@ export function inside(trx: Database): ReturnType<typeof fromKnex> {
   return fromKnex({ raw: async (sql, bindings = []) => prepared(trx, sql, bindings) });
 }
 
-/** Queues the transfers of new images of one staging area inside the given transaction. */
-export async function enqueueTransfers(
-  boss: PgBoss,
-  trx: Database,
-  stagingId: string,
-  imageIds: string[],
-): Promise<void> {
-  const jobs = imageIds.map((id) => ({ id, data: { imageId: id } satisfies TransferJob }));
-  await boss.insert(queueOf(stagingId), jobs, { db: inside(trx) });
+/**
+ * SQL that queues the transfers of images, for the statement that receives them. It makes the rows that pg-boss's `insert`
+ * would make of a `TransferJob`; pg-boss documents its table for that.
+ *
+ * @param images what stands behind FROM: rows with `id` and `staging`
+ */
+export function enqueueTransfers(images: string): string {
+  return `INSERT INTO pgboss.job (id, name, data, policy, retry_limit, retry_delay, retry_backoff, expire_seconds,
+                                  deletion_seconds, heartbeat_seconds, keep_until)
+          SELECT id, '${queueOf('')}' || staging, jsonb_build_object('imageId', id), '${POLICY}', ${QUEUE.retryLimit}, ${QUEUE.retryDelay},
+                 ${QUEUE.retryBackoff}, ${QUEUE.expireInSeconds}, ${QUEUE.deleteAfterSeconds}, ${QUEUE.heartbeatSeconds},
+                 now() + interval '${QUEUE.retentionSeconds} s'
+          FROM ${images} ON CONFLICT DO NOTHING`;
 }
 
 /** Queues an image again whose job has ended: the old one would keep the new one out, their ids being the same. */
-export async function enqueueAgain(boss: PgBoss, trx: Database, image: Pick<Image, 'id' | 'staging'>): Promise<void> {
-  await boss.deleteJob(queueOf(image.staging), image.id, { db: inside(trx) });
-  await enqueueTransfers(boss, trx, image.staging, [image.id]);
+export async function enqueueAgain(
+  boss: PgBoss,
+  trx: Database,
+  { id, staging }: Pick<Image, 'id' | 'staging'>,
+): Promise<void> {
+  await boss.deleteJob(queueOf(staging), id, { db: inside(trx) });
+  await trx.raw(enqueueTransfers('images WHERE id = ?'), [id]);
 }

@@ -4,6 +4,7 @@ import type { Image } from '../../src/database/models.ts';
 import type { ImageStatus } from '../../src/database/states.ts';
 import { claimPlaces } from '../../src/tickets/claim.ts';
 import { type ImageChanges, moveImage } from '../../src/tickets/transition.ts';
+import { enqueueTransfers } from '../../src/transfers/queue.ts';
 
 export type ImageTraits = { filename?: string; staging?: string; size?: number; sha256?: string; md5?: string };
 
@@ -17,7 +18,7 @@ export async function makeImage(
   const imageId = randomUUIDv7();
   const request = { ticketId, imageId, size, filename, staging };
   const rest = { slot: null, uploadMetadata: null, expectedSha256: null, holder: null, facts: null };
-  const [image] = await claimPlaces(db, [{ ...request, ...rest }]);
+  const [image] = await claimPlaces(db, [{ ...request, ...rest }], enqueueTransfers);
   if (!image) throw new Error('there was no place');
   if (status === 'uploading') return image;
   const received = { size, sha256: sha256 ?? 'a'.repeat(64), md5: md5 ?? 'b'.repeat(32), received_at: new Date() };

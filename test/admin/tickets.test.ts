@@ -5,6 +5,7 @@ import { findCaller, issueToken } from '../../src/identity/tokens.ts';
 import { claimPlaces } from '../../src/tickets/claim.ts';
 import { TicketQuery } from '../../src/tickets/list.ts';
 import { WATCH_AFTER_EXPIRY_MS } from '../../src/tickets/open.ts';
+import { enqueueTransfers } from '../../src/transfers/queue.ts';
 import { openStaging } from '../../src/uploads/staging.ts';
 import { type Json, until } from '../support/client.ts';
 import { type Desk, listen, openDesk } from './desk.ts';
@@ -315,7 +316,7 @@ describe('hopla admin tickets', () => {
       expect(await desk.row('images', received.id)).to.include({ status: 'received' });
       const place = { ...{ slot: null, size: 1, filename: null, uploadMetadata: null, expectedSha256: null } };
       const request = { ...place, ticketId: id, imageId: nowhere, staging: staging.id, holder: null, facts: null };
-      expect(await claimPlaces(desk.db, [request])).to.deep.equal([]);
+      expect(await claimPlaces(desk.db, [request], enqueueTransfers)).to.deep.equal([]);
     });
 
     it('has nothing to do for a ticket that is complete or closed', async () => {

@@ -60,7 +60,7 @@ describe('the changes of a ticket that one statement makes', () => {
     const { id } = await api.openTicket(IMAGES, { metadata: { text: 'x'.repeat(3500) } });
     const ids = Array.from({ length: IMAGES }, () => randomUUIDv7()).sort();
     const requests = ids.map((imageId, nth) => request(id, imageId, nth));
-    expect(await claimPlaces(gateway.db, requests)).to.have.length(IMAGES);
+    expect(await claimPlaces(gateway.db, requests, () => 'SELECT')).to.have.length(IMAGES);
     const sizes = requests.map(({ size }) => size ?? 0);
     const sums = sizes.map((_, nth) => sizes.slice(0, nth + 1).reduce((sum, size) => sum + size, 0));
     const total = sums.at(-1);
@@ -75,7 +75,7 @@ describe('the changes of a ticket that one statement makes', () => {
 
     payloads = [];
     const arrived = requests.map(({ imageId }, nth) => ({ imageId, ticketId: id, facts: factsOf(sizes[nth] ?? 0) }));
-    expect(await receiveImages(gateway.db, arrived, 'somebody')).to.have.length(IMAGES);
+    expect(await receiveImages(gateway.db, arrived, 'somebody', () => 'SELECT')).to.have.length(IMAGES);
     const receipts = await heard(id, 1 + 2 * IMAGES);
     expect(receipts.map(seen)).to.deep.equal(
       requests.map(({ imageId }, n) => [

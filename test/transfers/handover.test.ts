@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { PgBoss } from 'pg-boss';
+import type { Database } from '../../src/database/connection.ts';
 import { Image } from '../../src/database/models.ts';
 import { createCloudinaryStorage } from '../../src/storage/cloudinary.ts';
 import { SMALL_BYTES } from '../../src/storage/port.ts';
@@ -155,17 +156,31 @@ describe('an answer of the database that is lost', () => {
   });
   afterEach(() => workers?.close(0));
 
-  it('to the receipt leaves no job in nobody’s hands', async () => {
-    await begun.send();
-    await gateway.db.raw('DELETE FROM pgboss.job WHERE id = ?', [begun.imageId]);
-    const handOver = createHandOver(boss, deps.staging.id);
+  const lost = new Error('Connection terminated unexpectedly');
+  type Run = (trx: Database) => Promise<unknown>;
+  /** Hands the image over once more, to a worker that waits, on a database that ends transactions as it is told. */
+  const receiveAgain = async (transaction: (run: Run) => Promise<unknown>) => {
+    const handOver = createHandOver({ transaction } as unknown as Database, deps.staging.id);
     workers = startWorkers(deps, 1);
     await until('the worker has nothing to do', async () => workers?.room() === 1);
     handOver.attach(workers);
     const image = (await Image.query(gateway.db).findById(begun.imageId)) ?? expect.fail('no image');
-    const ended = await gateway.db.transaction((trx) => handOver.enqueue(trx, [image]));
+    const receive = async (trx: Database) => {
+      await trx.raw(handOver.enqueue('images WHERE id = ?'), [image.id]);
+      return [image];
+    };
+    return { handOver, image, commit: handOver.commit(receive).catch((error) => error) };
+  };
+
+  it('to the receipt leaves no job in nobody’s hands', async () => {
+    await begun.send();
+    await gateway.db.raw('DELETE FROM pgboss.job WHERE id = ?', [begun.imageId]);
+    const { handOver, image, commit } = await receiveAgain(async (run) => {
+      await gateway.db.transaction(run);
+      throw lost;
+    });
+    expect(await commit).to.equal(lost);
     expect(handOver.has(image.id)).to.equal(true);
-    ended(false);
     await untilImage(api, begun, ['stored']);
     expect(handOver.has(image.id)).to.equal(false);
   });
@@ -173,16 +188,13 @@ describe('an answer of the database that is lost', () => {
   it('to a receipt that was not committed harms neither the image nor its file', async () => {
     await begun.send();
     await gateway.db.raw('DELETE FROM pgboss.job WHERE id = ?', [begun.imageId]);
-    const handOver = createHandOver(boss, deps.staging.id);
-    workers = startWorkers(deps, 1);
-    await until('the worker has nothing to do', async () => workers?.room() === 1);
-    handOver.attach(workers);
-    const image = (await Image.query(gateway.db).findById(begun.imageId)) ?? expect.fail('no image');
-    const failed = gateway.db.transaction(async (trx) => {
-      (await handOver.enqueue(trx, [image]))(false);
-      throw new Error('rolled back');
-    });
-    await failed.catch(() => {});
+    const { handOver, image, commit } = await receiveAgain((run) =>
+      gateway.db.transaction(async (trx) => {
+        await run(trx);
+        throw lost;
+      }),
+    );
+    expect(await commit).to.equal(lost);
     await until('it is given up', async () => !handOver.has(image.id));
     expect(await gateway.stagedFiles()).to.deep.equal([image.id]);
     expect((await Image.query(gateway.db).findById(image.id))?.status).to.equal('received');

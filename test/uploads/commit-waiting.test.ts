@@ -5,8 +5,8 @@ import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { answerTo, createEndpoint, expectProblem, OFFSET_STREAM, openRequest } from './raw.ts';
 
-/** What the one transaction that makes an image received says last, before its COMMIT: the job's parameters. */
-const COMMIT = ['"data":{"imageId"', 'COMMIT;'];
+/** The parameters of what makes an image received, and what follows while a worker waits for images. */
+const COMMIT = ['"sha256":"', 'COMMIT;'];
 const RECOVERY_MS = 15_000;
 
 describe('an upload whose commit must wait', () => {

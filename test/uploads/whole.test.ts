@@ -15,7 +15,8 @@ import { jpeg } from '../support/images.ts';
 import { createLogBook } from '../transfers/rig.ts';
 import { createEndpoint } from './raw.ts';
 
-const COMMIT = ['INSERT INTO pgboss.job', 'COMMIT;'];
+/** Where nobody waits for images, the statement that makes one received is all there is; these are its parameters. */
+const COMMIT = ['"sha256":"'];
 
 describe('an image that came whole with its creation', () => {
   const book = createLogBook();
@@ -59,11 +60,11 @@ describe('an image that came whole with its creation', () => {
     await until('its file is gone', async () => !(await gateway.stagedFiles()).includes(images[0].id));
     return images[0].id as string;
   };
-  /** An image that a process cannot commit, as its database goes away just before the COMMIT. */
-  const leaveUncommitted = async () => {
+  /** An image that a process cannot commit, as its database goes away just before that, or so it thinks. */
+  const leaveUncommitted = async (when: 'before' | 'after' = 'before') => {
     const bytes = photo();
     const ticket = await api.openTicket(1);
-    const cut = proxy.trap(COMMIT, 'before');
+    const cut = proxy.trap(COMMIT, when);
     const { status, headers } = await createEndpoint(through(cutOff, ticket)).create({
       size: bytes.length,
       body: bytes,
@@ -108,6 +109,19 @@ describe('an image that came whole with its creation', () => {
     expect(await expectStoredOnce(ticket.id, bytes)).to.equal(id);
   });
 
+  it('is stored once when only the answer to its commit was lost', async () => {
+    const { ticket, bytes, url, id } = await leaveUncommitted('after');
+    expect(await expectStoredOnce(ticket.id, bytes)).to.equal(id);
+    proxy.restore();
+    const { head } = createEndpoint(through(cutOff, ticket));
+    const sameUrl = url.replace(gateway.url, cutOff.url);
+    await until(
+      'its process finds it',
+      async () => (await head(sameUrl)).headers['upload-offset'] === `${bytes.length}`,
+    );
+    expect(await expectStoredOnce(ticket.id, bytes)).to.equal(id);
+  });
+
   it('is sent again by its client when the process ends that had it in mind', async () => {
     const bytes = photo();
     const ticket = await api.openTicket(1);
@@ -143,9 +157,9 @@ describe('an image that came whole with its creation', () => {
       .where({ id: ticket.id })
       .update({ expires_at: new Date(Date.now() + 300) });
     const request = placeRequest(ticket.id);
-    const takePlace: TakePlace = async (place) => (await claimPlaces(gateway.db, [place]))[0] ?? null;
+    const takePlace: TakePlace = async (place) => (await claimPlaces(gateway.db, [place], () => 'SELECT'))[0] ?? null;
     const first = await gateway.db.transaction();
-    expect(await claimPlaces(first, [request])).to.have.length(1);
+    expect(await claimPlaces(first, [request], () => 'SELECT')).to.have.length(1);
     await until('the time has run out', async () => Date.now() > new Date(ticket.createdAt).getTime() + 400);
     const again = claimPlace(gateway.db, takePlace, request);
     again.catch(() => {});
