@@ -50,6 +50,7 @@ export async function appendBody({
   const batch = gathered;
   // One batch is written while the next one comes in.
   let writing: Promise<void> = Promise.resolve();
+  let failed = false;
   const flush = async () => {
     await writing;
     if (batch.length === 0) return;
@@ -58,14 +59,18 @@ export async function appendBody({
     const begin = offset;
     offset += byteLength(pieces);
     writing = write(pieces, begin);
-    // Heard of when it is awaited.
-    writing.catch(() => {});
+    // What is wrong is told at once, whether or not the rest ever comes.
+    writing.catch(() => {
+      failed = true;
+      arrivals.wake();
+    });
   };
   try {
     for (;;) {
       const taken = takePieces(source, batch, position + limit - offset);
       const waiting = byteLength(batch);
       const end = taken === 'too-long' ? taken : endOf(source, signal);
+      if (failed) await writing;
       if (end || waiting >= BATCH_BYTES) await flush();
       if (end) {
         await writing;
@@ -139,6 +144,8 @@ function watchArrivals(source: Readable, signal: AbortSignal) {
   for (const event of ARRIVALS) source.on(event, notice);
   signal.addEventListener('abort', notice);
   return {
+    /** As if something had come. */
+    wake: notice,
     /** Resolves to false when nothing came within `timeoutMs`. */
     async next(timeoutMs: number | null): Promise<boolean> {
       if (!arrived) {
