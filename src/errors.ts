@@ -47,7 +47,7 @@ export const errorKinds = {
   'storage-misconfigured': hidden(502, 'The storage does not accept our account'),
   'storage-unavailable': hidden(502, 'The storage cannot be reached or fails'),
   'storage-mismatch': hidden(502, 'The storage holds other bytes than were sent'),
-  'staged-file-lost': hidden(500, 'The staged file of this image is gone'),
+  'staged-file-lost': hidden(500, 'The staged file of this image is gone, or was changed'),
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof errorKinds;

@@ -217,7 +217,7 @@ async function giveUp(
     deps.log.warn(about, 'the storage refuses this image for good');
     await forgetStaged(deps, image.id);
   } else if (failure.code === 'staged-file-lost') {
-    deps.log.error(about, 'ALARM: the staged file of a received image is gone');
+    deps.log.error(about, 'ALARM: the staged file of a received image is gone, or was changed');
   } else {
     deps.log.error(about, 'gave up on an image; an admin may retry it');
   }

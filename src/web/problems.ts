@@ -173,7 +173,8 @@ export const problems: Record<ErrorCode, Explanation> = {
     remedy: 'The photo is safe here. An administrator can have it sent again.',
   },
   'staged-file-lost': {
-    meaning: 'The file of this photo disappeared from the gateway before the storage had it.',
+    meaning:
+      'The file of this photo disappeared from the gateway, or was changed on its disk, before the storage had it.',
     remedy: 'Tell the operator, and upload the photo again in a new ticket.',
   },
 };
