@@ -93,6 +93,18 @@ describe('two gateways over one staging folder', () => {
     await expectStored(ticket, bytes);
   });
 
+  it('do not go by what they knew of a photo before the other went on with it', async () => {
+    const bytes = photo();
+    const { ticket, endpoint, here, there } = await begin(bytes);
+    expect((await endpoint.patch(here, 0, bytes.subarray(0, 100_000))).status).to.equal(204);
+    expect((await endpoint.patch(there, 100_000, bytes.subarray(100_000, 200_000))).status).to.equal(204);
+    const stale = await endpoint.patch(here, 100_000, bytes.subarray(100_000));
+    expectProblem(stale, 409, 'offset-conflict');
+    expect(stale.headers['upload-offset']).to.equal('200000');
+    expect((await endpoint.patch(here, 200_000, bytes.subarray(200_000))).status).to.equal(204);
+    await expectStored(ticket, bytes);
+  });
+
   it('take forty photos at once from clients that a balancer sends anywhere', async function () {
     this.timeout(60_000);
     const tickets = await Promise.all(Array.from({ length: 40 }, () => api.openTicket(1)));
