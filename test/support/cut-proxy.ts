@@ -16,8 +16,9 @@ export type CutProxy = {
   restore(options?: { forget?: boolean }): void;
   /**
    * Springs once, when a client has sent these texts one after the other over one connection: `before` the last of them
-   * gets through, or `after` it did and its answer did not. Then everything is cut. Resets the connections there are: on
-   * those, a statement that was prepared before is not sent as text again.
+   * gets through, or `after` it did and its answer did not. Then everything is cut. A last `COMMIT;` is sent, too, with a
+   * statement that is in no transaction. Resets the connections there are: on those, a statement that was prepared before
+   * is not sent as text again.
    */
   trap(texts: string[], when: 'before' | 'after'): Promise<void>;
   /** Cuts or freezes, once, when clients have sent this many bytes from now on; those get through before `freeze`. */
@@ -28,7 +29,7 @@ export type CutProxy = {
 type Mode = 'pass' | 'cut' | 'freeze';
 type Trap = { texts: string[]; when: 'before' | 'after'; spring: () => void };
 type Meter = { left: number; what: 'cut' | 'freeze'; spring: () => void };
-type Link = { client: Socket; target: Socket; seen: number; forgotten: boolean };
+type Link = { client: Socket; target: Socket; seen: number; inTransaction: boolean; forgotten: boolean };
 
 /** Starts a proxy in front of the host and port of an URL. */
 export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
@@ -67,9 +68,12 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
 
   /** True when the piece must not get through. */
   const watch = (link: Link, piece: Buffer): boolean => {
+    const inTransaction = link.inTransaction || piece.includes('BEGIN;');
+    link.inTransaction = inTransaction && !piece.includes('COMMIT;') && !piece.includes('ROLLBACK');
     const text = trap?.texts[link.seen];
     if (!trap || text === undefined || !piece.includes(text)) return false;
     link.seen += 1;
+    if (!inTransaction && trap.texts[link.seen] === 'COMMIT;') link.seen += 1;
     if (link.seen < trap.texts.length) return false;
     const { when, spring } = trap;
     trap = null;
@@ -86,7 +90,7 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
 
   const open = (client: Socket) => {
     const target = connect(Number(port), hostname);
-    const link: Link = { client, target, seen: 0, forgotten: false };
+    const link: Link = { client, target, seen: 0, inTransaction: false, forgotten: false };
     links.add(link);
     pass(client, target, (piece) => {
       measure(piece);
