@@ -2,15 +2,15 @@ import type { Database } from '../database/connection.ts';
 import { prepared } from '../database/prepared.ts';
 
 /**
- * Locks tickets, and those of the given images, in the order of their ids: each statement of ours locks its own that way, and
- * several of them in one transaction need one order together.
+ * Locks the tickets of images in the order of their ids: each statement of ours locks its own that way, and several of them
+ * in one transaction need one order together.
  */
-export async function lockTickets(trx: Database, ticketIds: string[], imageIds: string[]): Promise<void> {
+export async function lockTickets(trx: Database, imageIds: string[]): Promise<void> {
   await prepared(
     trx,
     `SELECT id FROM tickets
-     WHERE id = ANY (?::uuid[] || ARRAY(SELECT ticket_id FROM images WHERE id = ANY (?::uuid[])))
+     WHERE id = ANY (ARRAY(SELECT ticket_id FROM images WHERE id = ANY (?::uuid[])))
      ORDER BY id FOR NO KEY UPDATE`,
-    [ticketIds, imageIds],
+    [imageIds],
   );
 }

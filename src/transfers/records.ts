@@ -28,7 +28,7 @@ export function createRecords(db: Database, boss: PgBoss): Records {
     const stored = entries.flatMap(({ claim, receipt }) => (receipt ? [{ ...claim.data, claim, receipt }] : []));
     const record = async (trx: Database): Promise<Change[]> => {
       const imageIds = [...begun, ...stored].map(({ imageId }) => imageId);
-      if (begun.length > 0) await lockTickets(trx, [], imageIds);
+      if (begun.length > 0) await lockTickets(trx, imageIds);
       const changes = begun.length > 0 ? await moveImages(trx, begun, owedStatuses, 'transferring') : [];
       changes.push(...(await recordStored(trx, stored)));
       await finishJobs(
