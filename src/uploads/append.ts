@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { byteLength } from './intake.ts';
+import { byteLength } from './pieces.ts';
 
 /**
  * Bytes gathered before they are written. Sockets hand out pieces of up to 64 KiB; four of them in one go take a quarter of

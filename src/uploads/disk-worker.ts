@@ -26,11 +26,10 @@ import { LRUCache } from 'lru-cache';
 import { collectInSpareTime } from '../spare-memory.ts';
 import type { Checked, DiskOptions, Examined } from './disk-thread.ts';
 import type { FileBytes } from './image-header.ts';
-import { byteLength } from './intake.ts';
 import { createLearnt, type Learnt } from './learnt.ts';
+import { byteLength, firstOf, type Pieces, skip } from './pieces.ts';
 import { shareRuns } from './share-runs.ts';
 
-type Pieces = Uint8Array<ArrayBuffer>[];
 type Write = { kind: 'write'; imageId: string; position: number; total: number | null; pieces: Pieces };
 type Conclude = { kind: 'conclude'; imageId: string; size: number };
 type Sync = { kind: 'sync'; imageId: string };
@@ -166,6 +165,22 @@ function landTogether(orders: (Land & Numbered)[]): Promise<Answer[]> {
   return Promise.all(orders.map((order) => answer(order, land(order, syncEntriesOnce))));
 }
 
+async function land({ imageId, size, pieces }: Land, syncEntriesOnce: () => Promise<void>): Promise<Examined> {
+  const file = openSync(pathOf(imageId), 'wx+', 0o600);
+  try {
+    // The others write first.
+    await put(file, 0, pieces);
+    fdatasyncSync(file);
+    await syncEntriesOnce();
+    const learnt = createLearnt(sniffs);
+    passAll(learnt, 0, pieces);
+    pieces.forEach(free);
+    return { inspection: await learnt.look(bytesOf(file), size, size), sha256: learnt.sha256() };
+  } finally {
+    closeSync(file);
+  }
+}
+
 /** Bytes that a file may have lost or changed since it was received: before they are sent. */
 async function check({ imageId, most }: Check): Promise<Checked> {
   const file = openSync(pathOf(imageId), 'r');
@@ -190,51 +205,17 @@ async function check({ imageId, most }: Check): Promise<Checked> {
   }
 }
 
-async function land({ imageId, size, pieces }: Land, syncEntriesOnce: () => Promise<void>): Promise<Examined> {
-  const file = openSync(pathOf(imageId), 'wx+', 0o600);
-  try {
-    // The others write first.
-    await put(file, 0, pieces);
-    fdatasyncSync(file);
-    await syncEntriesOnce();
-    const learnt = createLearnt(sniffs);
-    passAll(learnt, 0, pieces);
-    pieces.forEach(free);
-    return { inspection: await learnt.look(bytesOf(file), size, size), sha256: learnt.sha256() };
-  } finally {
-    closeSync(file);
-  }
-}
-
 /** Many bytes by way of Node's pool, so that they are copied while they are hashed here. */
 async function put(file: number, position: number, pieces: Pieces): Promise<void> {
   const small = byteLength(pieces) <= SMALL_BYTES;
   let rest = pieces;
   // write(2) may take less than it was given.
   for (let offset = position; rest.length > 0; ) {
-    const some = first(rest, MOST_AT_ONCE);
+    const some = firstOf(rest, MOST_AT_ONCE);
     const written = small ? writevSync(file, some, offset) : (await writeMany(file, some, offset)).bytesWritten;
     offset += written;
     rest = skip(rest, written);
   }
-}
-
-/** As many whole pieces as have about so many bytes together. */
-function first(pieces: Pieces, bytes: number): Pieces {
-  let left = bytes;
-  return pieces.filter(({ length }, n) => {
-    left -= length;
-    return n === 0 || left >= 0;
-  });
-}
-
-function skip(pieces: Pieces, bytes: number): Pieces {
-  let left = bytes;
-  return pieces.flatMap((piece) => {
-    const skipped = Math.min(left, piece.length);
-    left -= skipped;
-    return skipped < piece.length ? [piece.subarray(skipped)] : [];
-  });
 }
 
 /** Hashes the pieces; returns where they end. */

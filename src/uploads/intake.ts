@@ -3,6 +3,7 @@ import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import type { DiskThread } from './disk-thread.ts';
 import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
+import { byteLength } from './pieces.ts';
 import type { Staging } from './staging.ts';
 
 /** Of a whole image: its SHA-256 as lower-case hex, and its header, null where every type is taken. */
@@ -106,11 +107,6 @@ export function createIntake({ acceptedTypes, maxPixels, disk, staging }: Intake
       else kept.delete(imageId);
     },
   };
-}
-
-/** Bytes of all pieces together. */
-export function byteLength(pieces: readonly Uint8Array[]): number {
-  return pieces.reduce((sum, piece) => sum + piece.length, 0);
 }
 
 const notAnImage = {

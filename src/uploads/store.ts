@@ -12,7 +12,7 @@ import { moveImage } from '../tickets/transition.ts';
 import { type AppendEnd, appendBody } from './append.ts';
 import { assertSize } from './creation.ts';
 import { assertUploading, discardStaged, type FinishDeps, finishUpload, refuse } from './finish.ts';
-import { byteLength } from './intake.ts';
+import { byteLength } from './pieces.ts';
 import type { Wholes } from './whole.ts';
 
 /** One request on its way through the tus server, which knows an upload by its id alone. */

@@ -5,8 +5,8 @@ import type { ReceivedFacts } from '../tickets/receive.ts';
 import { gatherBody } from './append.ts';
 import { type Admission, admit, type Creation, type CreationDeps, knownOffset, OFFSET_STREAM } from './creation.ts';
 import { type FinishDeps, logReceived, toReceived } from './finish.ts';
-import { byteLength } from './intake.ts';
 import type { Peers } from './peers.ts';
+import { byteLength } from './pieces.ts';
 
 /** Larger images take a place before their bytes come in: they are worth a second transaction, and too large for memory. */
 const MOST_BYTES = 512 * 1024;
