@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
@@ -58,11 +57,12 @@ export async function transferImage(
   await reach('transfer.fetched');
   await breaker.pass(signal);
   const checking = deps.checkStaged(claim.data.imageId);
-  // Whether it is wanted shows below.
+  const noting = noteBegin(deps, claim);
+  // Both are awaited below, where they are wanted.
   checking.catch(() => {});
+  noting.catch(() => {});
   // An image that was just received here is on its way while it is being noted that it is; of another nobody knows yet
   // whether it needs to be.
-  let noting = claim.image ? null : noteBegin(deps, claim);
   const image = claim.image ?? (await noting)?.image;
   if (!image) return settleEnded(deps, claim);
   const endTurn = await takeTurn(signal);
@@ -70,19 +70,13 @@ export async function transferImage(
   try {
     // The storage may have asked for a pause meanwhile.
     await breaker.pass(signal);
-    const putting = send(image, checking, {
+    receipt = await send(image, checking, {
       signal,
       onProgress: (bytes) => {
         void reach('transfer.sending');
-        void noting?.then((begun) => begun && report(deps, begun, bytes)).catch(() => {});
+        void noting.then((begun) => begun && report(deps, begun, bytes)).catch(() => {});
       },
     });
-    // After the first bytes, which leave in this turn once the file is read.
-    noting ??= Promise.allSettled([checking])
-      .then(() => setImmediate())
-      .then(() => noteBegin(deps, claim));
-    noting.catch(() => {});
-    receipt = await putting;
     await noting;
     await reach('transfer.answered');
   } catch (error) {
