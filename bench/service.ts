@@ -20,6 +20,7 @@ export type Service = {
   db: Database;
   databaseUrl: string;
   stagingDirectory: string;
+  postgresDirectory: string;
   cloudinary: SandboxCloudinary;
   /** Ends the hopla that runs, and starts another on the same database, folder and store; resolves when it is ready. */
   startAgain(settings: Record<string, string>): Promise<{ url: string; pid: number }>;
@@ -65,6 +66,7 @@ export async function startService(settings: Record<string, string> = {}): Promi
   return {
     ...{ url, pid, userId, token, db, cloudinary, databaseUrl: postgres.databaseUrl },
     stagingDirectory: join(directory, 'staging'),
+    postgresDirectory: join(directory, 'postgres', 'postgres-data'),
     async startAgain(more) {
       await running.stop();
       running = await start({ ...settings, ...more });

@@ -1,6 +1,6 @@
 /**
  * The store's SDK and nothing else: sends every file of a folder with `upload_stream`, so many at once, over connections
- * that are kept. Prints how long that took.
+ * that are kept. Says when the first `warmUp` are sent, and when all are; ends with its input.
  */
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { pipeline } from 'node:stream/promises';
 import { v2 as cloudinary } from 'cloudinary';
 import { parseCloudinaryUrl } from '../../src/storage/cloudinary-account.ts';
 
-const [, , directory = '.', concurrency = '1', folder = 'plain'] = process.argv;
+const [, , directory = '.', concurrency = '1', folder = 'plain', warmUp = '0'] = process.argv;
 const agent = new Agent({ keepAlive: true, maxSockets: Number(concurrency) });
 const account = parseCloudinaryUrl(process.env.CLOUDINARY_URL ?? '');
 
@@ -23,13 +23,14 @@ function send(name: string): Promise<void> {
 }
 
 const names = (await readdir(directory)).filter((name) => !name.startsWith('.'));
-const begun = performance.now();
+let sent = 0;
 const lane = async () => {
-  for (let name = names.pop(); name !== undefined; name = names.pop()) await send(name);
+  for (let name = names.pop(); name !== undefined; name = names.pop()) {
+    await send(name);
+    sent += 1;
+    if (sent === Number(warmUp)) process.stdout.write('warm\n');
+  }
 };
-const images = names.length;
 await Promise.all(Array.from({ length: Number(concurrency) }, lane));
-const seconds = (performance.now() - begun) / 1000;
-const { user, system } = process.cpuUsage();
-process.stdout.write(`${JSON.stringify({ images, seconds, cpuMsPerImage: (user + system) / 1000 / images })}\n`);
-agent.destroy();
+process.stdout.write('sent\n');
+process.stdin.resume().on('end', () => agent.destroy());
