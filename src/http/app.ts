@@ -5,8 +5,14 @@ import type { Logger } from 'pino';
 import { toHoplaError, toProblem } from './problem.ts';
 import { answerOtherMethods, checkHost } from './request.ts';
 
-/** What every request carries through the middleware chain; its log learns on the way whose request it is, and about what. */
-export type State = { requestId: string; log: Logger };
+/** What every request carries through the middleware chain. */
+export type State = {
+  requestId: string;
+  /** Whose request it is, and what it is about, as far as that is known: each line of its log says so. */
+  about: Record<string, string>;
+  /** A logger made for the next line, as most requests have none but the last. */
+  readonly log: Logger;
+};
 export type Context<S = State> = ParameterizedContext<S, DefaultContext>;
 
 const TUS_REQUEST_HEADERS = [
@@ -87,13 +93,13 @@ function allowedOrigin(allowed: readonly string[], origin: string): string {
 
 /** @koa/cors leaves out an OPTIONS that is no preflight; a tus client asks one for the extensions. */
 function exposeOptions(allowedOrigins: readonly string[]): Middleware<State> {
-  return async (ctx, next) => {
-    const origin = allowedOrigin(allowedOrigins, ctx.get('Origin'));
-    if (ctx.method === 'OPTIONS' && origin !== '') {
+  return (ctx, next) => {
+    const origin = ctx.method === 'OPTIONS' ? allowedOrigin(allowedOrigins, ctx.get('Origin')) : '';
+    if (origin !== '') {
       ctx.set('Access-Control-Allow-Origin', origin);
       ctx.set('Access-Control-Expose-Headers', RESPONSE_HEADERS.join(','));
     }
-    await next();
+    return next();
   };
 }
 
@@ -103,17 +109,25 @@ function identifyRequest(log: Logger): Middleware<State> {
   return async (ctx, next) => {
     const started = performance.now();
     const offered = ctx.get('X-Request-Id');
-    ctx.state.requestId = SANE_REQUEST_ID.test(offered) ? offered : randomUUID();
-    ctx.state.log = log.child({ requestId: ctx.state.requestId });
-    ctx.set('X-Request-Id', ctx.state.requestId);
-    ctx.set('X-Content-Type-Options', 'nosniff');
+    const requestId = SANE_REQUEST_ID.test(offered) ? offered : randomUUID();
+    ctx.state = stateOf(log, requestId);
+    ctx.set({ 'X-Request-Id': requestId, 'X-Content-Type-Options': 'nosniff' });
     await next();
-    const reading = ctx.method === 'GET' || ctx.method === 'HEAD' || ctx.method === 'OPTIONS';
-    const level = reading && ctx.status < 400 ? 'debug' : 'info';
-    ctx.state.log[level](
-      { method: ctx.method, path: ctx.path, status: ctx.status, ms: Math.round(performance.now() - started) },
-      'request',
-    );
+    const { method, path, status } = ctx;
+    const reading = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+    const level = reading && status < 400 ? 'debug' : 'info';
+    log[level]({ ...ctx.state.about, method, path, status, ms: Math.round(performance.now() - started) }, 'request');
+  };
+}
+
+function stateOf(log: Logger, requestId: string): State {
+  const about = { requestId };
+  return {
+    requestId,
+    about,
+    get log() {
+      return log.child(about);
+    },
   };
 }
 

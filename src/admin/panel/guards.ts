@@ -92,7 +92,7 @@ export function requireSession(db: Database, publicUrl: string | undefined): Mid
       return;
     }
     ctx.state.session = session;
-    ctx.state.log.setBindings({ user: session.by.name });
+    ctx.state.about.user = session.by.name;
     if (ctx.method === 'POST') {
       await acceptForm(ctx, session.secret, publicUrl);
     }
