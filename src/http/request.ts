@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Middleware } from 'koa';
+import { HoplaError } from '../errors.ts';
 
 /**
  * The values of a header, one for each line that has it, where Node keeps one of them only. `headersDistinct` would make an
@@ -8,16 +9,19 @@ import type { Middleware } from 'koa';
  * @param name in lower case
  */
 export function headerLines({ rawHeaders }: IncomingMessage, name: string): string[] {
-  return rawHeaders.filter((_, n) => n % 2 === 1 && rawHeaders[n - 1]?.toLowerCase() === name);
+  const lines: string[] = [];
+  for (let n = 0; n < rawHeaders.length; n += 2) {
+    const own = rawHeaders[n] ?? '';
+    if (own.length === name.length && own.toLowerCase() === name) lines.push(rawHeaders[n + 1] ?? '');
+  }
+  return lines;
 }
-
-import { HoplaError } from '../errors.ts';
 
 /** A name or an address, and a port. */
 const HOST = /^(\[[\da-f:.]+\]|[\w.~-]+)(:\d{1,5})?$/i;
 
 /** Refuses a request that does not say to whom it goes: addresses in answers are made of that. */
-export const checkHost: Middleware = async (ctx, next) => {
+export const checkHost: Middleware = (ctx, next) => {
   const { headers, httpVersion, socket } = ctx.req;
   // RFC 9112 section 3.2: HTTP/1.0 may come without; then it is known by the address it came to.
   if (!headers.host && httpVersion === '1.0') {
@@ -30,7 +34,7 @@ export const checkHost: Middleware = async (ctx, next) => {
   const names = [...(lines.length > 0 ? lines : [headers.host ?? '']), ctx.host];
   if (names.length > 2 || !names.every((name) => HOST.test(name)))
     throw new HoplaError('malformed-request', 'Send one valid Host header.');
-  await next();
+  return next();
 };
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];

@@ -45,11 +45,11 @@ export async function listen(handler: RequestListener, options: HttpServerOption
   server.timeout = idleMs;
   const slowBodies = watchSlowBodies({ minBytesPerSecond, windowMs: idleMs });
   server.on('close', () => slowBodies.close());
-  const answers = new WeakMap<object, ServerResponse>();
+  const answers = new WeakMap<Socket, ServerResponse>();
   const handle: RequestListener = (request, response) => {
     const { socket } = request;
     answers.set(socket, response);
-    response.once('close', () => answers.delete(socket));
+    response.on('close', () => answers.delete(socket));
     slowBodies.watch(request);
     handler(request, response);
   };

@@ -37,11 +37,14 @@ export function watchSlowBodies({ minBytesPerSecond, windowMs }: SlowBodiesOptio
     }
   };
   const looking = setInterval(look, windowMs / LOOKS);
+  const forget = function (this: IncomingMessage) {
+    watched.delete(this);
+  };
   return {
     watch(request) {
       if (!hasBody(request)) return;
       watched.set(request, { since: performance.now(), bytesRead: request.socket.bytesRead });
-      request.once('close', () => watched.delete(request));
+      request.on('close', forget);
     },
     close: () => clearInterval(looking),
   };

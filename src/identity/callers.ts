@@ -6,6 +6,8 @@ import { type Caller, findCaller, touchTokens } from './tokens.ts';
 export type Callers = {
   /** The caller with this token; null when it is not valid. */
   find(token: string): Promise<Caller | null>;
+  /** The same without asking the database: null also when it was not found lately. */
+  recall(token: string): Caller | null;
   /** Ends the trust in a token that was just revoked, in this process, at once. */
   forget(tokenId: string): void;
 };
@@ -30,11 +32,11 @@ export function createCallers(db: Database): Callers {
     noteUse(caller.tokenId);
     return caller;
   };
+  const unlessForgotten = (caller: Caller | null | undefined) =>
+    caller && !forgotten.has(caller.tokenId) ? caller : null;
   return {
-    async find(token) {
-      const caller = known.get(token) ?? (await look(token));
-      return caller && !forgotten.has(caller.tokenId) ? caller : null;
-    },
+    find: async (token) => unlessForgotten(known.get(token) ?? (await look(token))),
+    recall: (token) => unlessForgotten(known.get(token)),
     forget: (tokenId) => void forgotten.set(tokenId, true),
   };
 }

@@ -2,6 +2,7 @@ import Router from '@koa/router';
 import type { Middleware } from 'koa';
 import { HoplaError } from '../errors.ts';
 import type { Reach } from '../failpoints.ts';
+import type { Context } from '../http/app.ts';
 import { toHoplaError } from '../http/problem.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import type { CallerState, createAuthentication } from '../identity/bearer.ts';
@@ -24,7 +25,7 @@ const ADDRESS = /^\/v1\/tickets\/[^/]+\/uploads(\/|$)/;
 /** `/v1/tickets/:ticketId/uploads` and `/v1/tickets/:ticketId/uploads/:imageId`: tus 1.0.0, one endpoint per ticket. */
 export function uploadRoutes(deps: UploadDeps): Middleware<CallerState>[] {
   const router = new Router<CallerState>({ prefix: '/v1/tickets/:ticketId/uploads' });
-  const chain = [shieldUploads, deps.authenticate, checkProtocol, serveUpload(deps)] as const;
+  const chain = [shieldUploads, deps.authenticate, serveUpload(deps)] as const;
   router.post('/', ...chain);
   router.options('/', ...chain);
   router.register('/:imageId', ['HEAD', 'PATCH', 'DELETE', 'OPTIONS'], [...chain]);
@@ -32,11 +33,11 @@ export function uploadRoutes(deps: UploadDeps): Middleware<CallerState>[] {
 }
 
 /** For networks that let through nothing but GET and POST (tus 1.0.0, X-HTTP-Method-Override). */
-const overrideMethod: Middleware = async (ctx, next) => {
+const overrideMethod: Middleware = (ctx, next) => {
   const override = ctx.get('X-HTTP-Method-Override').toUpperCase();
   if (ctx.method === 'POST' && ['PATCH', 'DELETE', 'HEAD', 'OPTIONS'].includes(override) && ADDRESS.test(ctx.path))
     ctx.method = override;
-  await next();
+  return next();
 };
 
 /**
@@ -57,7 +58,7 @@ const shieldUploads: Middleware<CallerState> = async (ctx, next) => {
   }
 };
 
-const checkProtocol: Middleware<CallerState> = async (ctx, next) => {
+function checkProtocol(ctx: Context): void {
   // "If the version specified by the Client is not supported by the Server, it MUST respond with the 412 Precondition
   // Failed status and MUST include the Tus-Version header." OPTIONS is how a client asks for the version.
   if (ctx.method !== 'OPTIONS' && ctx.get('Tus-Resumable') !== TUS_VERSION) {
@@ -73,15 +74,16 @@ const checkProtocol: Middleware<CallerState> = async (ctx, next) => {
   if (ctx.method === 'PATCH' && !/^\d{1,15}$/.test(ctx.get('Upload-Offset'))) {
     throw new HoplaError('malformed-request', 'Send Upload-Offset, a whole number of bytes.');
   }
-  await next();
-};
+}
 
 function serveUpload({ ticketAccess, creations, tus, baseUrlOf, reach }: UploadDeps): Middleware<CallerState> {
   return async (ctx) => {
+    checkProtocol(ctx);
     const { ticketId = '', imageId = null } = ctx.params as { ticketId?: string; imageId?: string };
     const { caller } = ctx.state;
     const ticket = await ticketAccess(caller, ticketId);
-    ctx.state.log.setBindings({ ticketId, ...(imageId ? { imageId } : {}) });
+    ctx.state.about.ticketId = ticketId;
+    if (imageId) ctx.state.about.imageId = imageId;
     if (ctx.method === 'POST') await creations.take(caller.user.id);
     const { status, headers, finished } = await tus(ctx.req, ctx.method, {
       ticketId,
@@ -95,9 +97,10 @@ function serveUpload({ ticketAccess, creations, tus, baseUrlOf, reach }: UploadD
     }
     if (ctx.method !== 'DELETE' && ctx.method !== 'OPTIONS' && !finished)
       ctx.set('Upload-Expires', ticket.expiresAt.toUTCString());
-    if (finished) ctx.res.once('finish', () => reach('upload.answered'));
+    if (finished) ctx.res.on('finish', () => reach('upload.answered'));
+    // In this order: to Koa, no body is a status as well.
+    ctx.body = null;
     ctx.status = status;
-    ctx.body = status === 204 ? null : '';
-    ctx.remove('Content-Type');
+    if (status !== 204) ctx.length = 0;
   };
 }
