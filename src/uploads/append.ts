@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
-import { byteLength } from './pieces.ts';
+import { BLOCK_BYTES } from './buffer-pool.ts';
+import { byteLength, splitAt } from './pieces.ts';
 
 /**
  * Bytes gathered before they are written. Sockets hand out pieces of up to 64 KiB; four of them in one go take a quarter of
@@ -51,11 +52,14 @@ export async function appendBody({
   // One batch is written while the next one comes in.
   let writing: Promise<void> = Promise.resolve();
   let failed = false;
-  const flush = async () => {
+  /** Writes the batch, or as much of it as fills whole blocks of the disk. */
+  const flush = async (whole: 'all' | 'blocks' = 'all') => {
     await writing;
     if (batch.length === 0) return;
+    const bytes = byteLength(batch);
+    const [pieces, rest] = splitAt(batch, whole === 'all' ? bytes : bytes - ((offset + bytes) % BLOCK_BYTES));
     // Out of the hands of whoever gathered it, too: what is written is not to stay in memory while the rest comes slowly.
-    const pieces = batch.splice(0);
+    batch.splice(0, batch.length, ...rest);
     const begin = offset;
     offset += byteLength(pieces);
     writing = write(pieces, begin);
@@ -71,7 +75,8 @@ export async function appendBody({
       const waiting = byteLength(batch);
       const end = taken === 'too-long' ? taken : endOf(source, signal);
       if (failed) await writing;
-      if (end || waiting >= BATCH_BYTES) await flush();
+      if (end) await flush();
+      else if (waiting >= BATCH_BYTES) await flush('blocks');
       if (end) {
         await writing;
         return end;

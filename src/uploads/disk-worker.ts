@@ -15,8 +15,6 @@ import {
   fsyncSync,
   openSync,
   readSync,
-  writev,
-  writevSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -24,16 +22,17 @@ import { promisify } from 'node:util';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
 import { collectInSpareTime } from '../spare-memory.ts';
-import type { Checked, DiskOptions, Examined } from './disk-thread.ts';
+import type { Place } from './buffer-pool.ts';
+import type { Checked, DiskWorkerData, Examined } from './disk-thread.ts';
+import { createWrite } from './disk-write.ts';
 import type { FileBytes } from './image-header.ts';
 import { createLearnt, type Learnt } from './learnt.ts';
-import { byteLength, firstOf, type Pieces, skip } from './pieces.ts';
 import { shareRuns } from './share-runs.ts';
 
-type Write = { kind: 'write'; imageId: string; position: number; total: number | null; pieces: Pieces };
+type Write = { kind: 'write'; imageId: string; position: number; total: number | null } & Place;
 type Conclude = { kind: 'conclude'; imageId: string; size: number };
 type Sync = { kind: 'sync'; imageId: string };
-type Land = { kind: 'land'; imageId: string; size: number; pieces: Pieces };
+type Land = { kind: 'land'; imageId: string } & Place;
 type Check = { kind: 'check'; imageId: string; most: number };
 type Forget = { kind: 'forget'; imageId: string };
 
@@ -46,17 +45,12 @@ export type Answer = { number: number; value: unknown } | { number: number; erro
 /** 20 MiB at most, if all their headers were still looked for. What falls out is read again, once, at its end. */
 const REMEMBERED = 4_000;
 const READ_BYTES = 256 * 1024;
-/** In one system call: for more the kernel looks for memory in larger pieces, which it seldom has at hand. */
-const MOST_AT_ONCE = 256 * 1024;
-/** Written right here: a call to Node's pool takes longer. */
-const SMALL_BYTES = 64 * 1024;
-
-const { directory, sniffs } = workerData as DiskOptions;
+const { directory, sniffs, memory } = workerData as DiskWorkerData;
 const folder = openSync(directory, 'r');
 const underway = new LRUCache<string, Learnt>({ max: REMEMBERED });
 const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
 const pathOf = (imageId: string) => join(directory, imageId);
-const writeMany = promisify(writev);
+const put = createWrite();
 const syncFile = promisify(fdatasync);
 // fsync(2): a new file's directory entry needs its own fsync, on the directory.
 const syncEntries = shareRuns(() => promisify(fsync)(folder));
@@ -102,7 +96,8 @@ async function answer({ number }: Numbered, outcome: Promise<unknown>): Promise<
   }
 }
 
-async function write({ imageId, position, total, pieces }: Write) {
+async function write({ imageId, position, total, at, length }: Write) {
+  const bytes = new Uint8Array(memory, at, length);
   // Only the first byte makes a file: one that is gone meanwhile, as its upload has ended, must not come back.
   const file = openSync(
     pathOf(imageId),
@@ -113,12 +108,11 @@ async function write({ imageId, position, total, pieces }: Write) {
     const learnt = underway.get(imageId) ?? createLearnt(sniffs);
     // Anew, should anything go wrong.
     underway.delete(imageId);
-    const writing = put(file, position, pieces);
-    const end = passAll(learnt, position, pieces);
+    const writing = put(pathOf(imageId), file, position, bytes);
+    learnt.pass(bytes, position);
     await writing;
-    pieces.forEach(free);
     underway.set(imageId, learnt);
-    return await learnt.look(bytesOf(file), end, total);
+    return await learnt.look(bytesOf(file, position, bytes), position + length, total);
   } finally {
     closeSync(file);
   }
@@ -165,17 +159,17 @@ function landTogether(orders: (Land & Numbered)[]): Promise<Answer[]> {
   return Promise.all(orders.map((order) => answer(order, land(order, syncEntriesOnce))));
 }
 
-async function land({ imageId, size, pieces }: Land, syncEntriesOnce: () => Promise<void>): Promise<Examined> {
+async function land({ imageId, at, length }: Land, syncEntriesOnce: () => Promise<void>): Promise<Examined> {
+  const bytes = new Uint8Array(memory, at, length);
   const file = openSync(pathOf(imageId), 'wx+', 0o600);
   try {
     // The others write first.
-    await put(file, 0, pieces);
+    await put(pathOf(imageId), file, 0, bytes);
     fdatasyncSync(file);
     await syncEntriesOnce();
     const learnt = createLearnt(sniffs);
-    passAll(learnt, 0, pieces);
-    pieces.forEach(free);
-    return { inspection: await learnt.look(bytesOf(file), size, size), sha256: learnt.sha256() };
+    learnt.pass(bytes, 0);
+    return { inspection: await learnt.look(bytesOf(file, 0, bytes), length, length), sha256: learnt.sha256() };
   } finally {
     closeSync(file);
   }
@@ -205,36 +199,15 @@ async function check({ imageId, most }: Check): Promise<Checked> {
   }
 }
 
-/** Many bytes by way of Node's pool, so that they are copied while they are hashed here. */
-async function put(file: number, position: number, pieces: Pieces): Promise<void> {
-  const small = byteLength(pieces) <= SMALL_BYTES;
-  let rest = pieces;
-  // write(2) may take less than it was given.
-  for (let offset = position; rest.length > 0; ) {
-    const some = firstOf(rest, MOST_AT_ONCE);
-    const written = small ? writevSync(file, some, offset) : (await writeMany(file, some, offset)).bytesWritten;
-    offset += written;
-    rest = skip(rest, written);
-  }
-}
-
-/** Hashes the pieces; returns where they end. */
-function passAll(learnt: Learnt, position: number, pieces: Pieces): number {
-  let offset = position;
-  for (const piece of pieces) {
-    learnt.pass(piece, offset);
-    offset += piece.length;
-  }
-  return offset;
-}
-
-/** Gives memory back. The garbage collector would, too, but it sees a small object, and lets megabytes of them gather. */
-function free(piece: Uint8Array<ArrayBuffer>): void {
-  piece.buffer.transfer(0);
-}
-
-function bytesOf(file: number): FileBytes {
+/** The file; those of its bytes that are at hand, which begin at `position`, from memory. */
+function bytesOf(file: number, position = 0, bytes: Uint8Array = new Uint8Array(0)): FileBytes {
   return {
-    read: async (bytes, offset, length, position) => ({ bytesRead: readSync(file, bytes, offset, length, position) }),
+    async read(target, offset, length, from) {
+      const start = from - position;
+      if (start < 0 || start >= bytes.length) return { bytesRead: readSync(file, target, offset, length, from) };
+      const here = bytes.subarray(start, start + length);
+      target.set(here, offset);
+      return { bytesRead: here.length };
+    },
   };
 }

@@ -91,7 +91,7 @@ export function createIntake({ acceptedTypes, maxPixels, disk, staging }: Intake
       }
     },
     async land(imageId, size, pieces) {
-      const { inspection, sha256 } = await disk.land(imageId, size, pieces);
+      const { inspection, sha256 } = await disk.land(imageId, pieces);
       staging.wrote(imageId, size);
       return { sha256, header: judge(inspection) };
     },

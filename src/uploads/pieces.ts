@@ -1,26 +1,25 @@
-/** Bytes that follow upon each other, each piece in memory of its own, which can be given to another thread. */
-export type Pieces = Uint8Array<ArrayBuffer>[];
-
 /** Bytes of all pieces together. */
 export function byteLength(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, piece) => sum + piece.length, 0);
 }
 
-/** As many whole pieces as have about so many bytes together, and one at least. */
-export function firstOf(pieces: Pieces, bytes: number): Pieces {
+/** The first `bytes` of them, and the others; a piece on the border is in both, in part. */
+export function splitAt(pieces: Buffer[], bytes: number): [Buffer[], Buffer[]] {
+  const first: Buffer[] = [];
+  const rest: Buffer[] = [];
   let left = bytes;
-  return pieces.filter(({ length }, n) => {
-    left -= length;
-    return n === 0 || left >= 0;
-  });
+  for (const piece of pieces) {
+    if (left > 0) first.push(piece.subarray(0, left));
+    if (left < piece.length) rest.push(piece.subarray(Math.max(0, left)));
+    left -= piece.length;
+  }
+  return [first, rest];
 }
 
-/** The pieces without their first bytes. */
-export function skip(pieces: Pieces, bytes: number): Pieces {
-  let left = bytes;
-  return pieces.flatMap((piece) => {
-    const skipped = Math.min(left, piece.length);
-    left -= skipped;
-    return skipped < piece.length ? [piece.subarray(skipped)] : [];
-  });
+/**
+ * Gives the memory of a piece back that has it for itself, as those of Node's HTTP parser do. The garbage collector would,
+ * too, but it sees a small object, and lets megabytes of them gather.
+ */
+export function free({ buffer, byteLength }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }

@@ -65,7 +65,7 @@ export function createWholes(deps: WholeDeps): Wholes {
   /** The image, durable and looked at; null when it cannot be had. */
   const land = async ({ imageId, expectedSha256 }: PlaceRequest, pieces: Buffer[], size: number) => {
     try {
-      const facts = await intake.land(imageId, size, pieces.map(copy));
+      const facts = await intake.land(imageId, size, pieces);
       return expectedSha256 === null || expectedSha256 === facts.sha256 ? toReceived(size, facts) : null;
     } catch (error) {
       log.debug({ err: error, imageId }, 'a whole image goes the long way');
@@ -166,9 +166,4 @@ export function createWholes(deps: WholeDeps): Wholes {
       clearTimeout(timer);
     },
   };
-}
-
-/** In memory of its own: what is given to the disk thread is gone, and wanted again where the image goes the long way. */
-function copy(piece: Buffer): Buffer {
-  return Buffer.from(new Uint8Array(piece).buffer);
 }
