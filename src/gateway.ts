@@ -34,6 +34,7 @@ import { createRecords } from './transfers/records.ts';
 import { startRecovery } from './transfers/recovery.ts';
 import { createSend } from './transfers/send.ts';
 import { startWorkers, type Workers } from './transfers/worker.ts';
+import { createBufferPool } from './uploads/buffer-pool.ts';
 import { createCommit } from './uploads/commit.ts';
 import { startDiskThread } from './uploads/disk-thread.ts';
 import { discardStaged, type FinishDeps } from './uploads/finish.ts';
@@ -128,12 +129,14 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const breaker = createBreaker(storage, log);
   starting.defer(() => breaker.close());
   const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
-  const disk = startDiskThread({ directory: staging.directory, sniffs: sniffs(config.ACCEPTED_TYPES) });
+  const buffers = createBufferPool();
+  const disk = startDiskThread({ directory: staging.directory, sniffs: sniffs(config.ACCEPTED_TYPES), buffers });
   starting.defer(() => disk.close());
   const intake = createIntake({
     acceptedTypes: config.ACCEPTED_TYPES,
     maxPixels: config.MAX_IMAGE_PIXELS,
     disk,
+    buffers,
     staging,
   });
   starting.defer(followUploads(hub, intake));

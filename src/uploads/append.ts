@@ -1,179 +1,183 @@
 import type { Readable } from 'node:stream';
-import { BLOCK_BYTES } from './buffer-pool.ts';
-import { byteLength, splitAt } from './pieces.ts';
+import type { BufferPool, Lent } from './buffer-pool.ts';
+
+/** Bytes wait no longer than this for the next ones, in milliseconds, so that a slow client keeps little in memory. */
+const GATHER_MS = 20;
+
+/** What a body tells when nothing more comes. */
+const ENDS = ['end', 'error', 'close'];
 
 /**
- * Bytes gathered before they are written. Sockets hand out pieces of up to 64 KiB; four of them in one go take a quarter of
- * the wake-ups, and more than that gains nothing measurable.
+ * How a body ended: with its last byte, with one byte too many, cut off by the client, or let go for `signal`. Or it has not
+ * ended, and more of it can be appended later.
  */
-const BATCH_BYTES = 256 * 1024;
-
-/** A batch waits no longer than this for its next piece, in milliseconds, so that a slow client keeps little in memory. */
-const GATHER_MS = 20;
-/** However busily they come, bytes are not kept in memory for longer than this, in milliseconds. */
-const GATHER_ALL_MS = 200;
-
-/** What a body tells when something happened to it. */
-const ARRIVALS = ['readable', 'end', 'error', 'close'];
-
-/** How the body ended: with its last byte, with one byte too many, cut off by the client, or let go for `signal`. */
-export type AppendEnd = 'complete' | 'too-long' | 'cut' | 'aborted';
+export type AppendEnd = 'complete' | 'too-long' | 'cut' | 'aborted' | 'unfinished';
 
 export type AppendRequest = {
   source: Readable;
-  /** What was read of the body before, and is taken out of here; see `gatherBody`. */
-  gathered?: Buffer[];
-  /** Where in the file the body's first byte goes. */
+  /** Where in the file the body's next byte goes. */
   position: number;
   /** Most bytes to take. */
   limit: number;
-  signal: AbortSignal;
-  /** Writes the next pieces, which begin at `position`; a rejection ends the body. */
-  write: (pieces: Buffer[], position: number) => Promise<void>;
+  signal?: AbortSignal;
+  /** After so many milliseconds the body is left as it is. */
+  patienceMs?: number;
+  buffers: Pick<BufferPool, 'take' | 'wait'>;
+  /** Writes what is in the buffer, which serves others after that; a rejection ends the body. */
+  write: (lent: Lent) => Promise<void>;
 };
 
 /**
- * Writes a request body piece by piece and resolves to how it ended, with everything taken until then written.
+ * Writes a request body as it comes and resolves to how it ended, with everything taken until then written.
  *
  * Reads the Node stream as it is and never destroys it: the answer to the client still needs its socket. Of a body that
  * is ended early the rest is drained. Rejects with what `write` threw.
  */
-export async function appendBody({
-  source,
-  gathered = [],
-  position,
-  limit,
-  signal,
-  write,
-}: AppendRequest): Promise<AppendEnd> {
-  const arrivals = watchArrivals(source, signal);
-  let offset = position;
-  const batch = gathered;
-  // One batch is written while the next one comes in.
+export async function appendBody(request: AppendRequest): Promise<AppendEnd> {
+  const { patienceMs = Number.POSITIVE_INFINITY, write } = request;
+  const deadline = performance.now() + patienceMs;
+  const body = takeBody(request);
+  // One buffer is written while the next one fills.
   let writing: Promise<void> = Promise.resolve();
   let failed = false;
-  /** Writes the batch, or as much of it as fills whole blocks of the disk. */
-  const flush = async (whole: 'all' | 'blocks' = 'all') => {
+  const flush = async () => {
     await writing;
-    if (batch.length === 0) return;
-    const bytes = byteLength(batch);
-    const [pieces, rest] = splitAt(batch, whole === 'all' ? bytes : bytes - ((offset + bytes) % BLOCK_BYTES));
-    // Out of the hands of whoever gathered it, too: what is written is not to stay in memory while the rest comes slowly.
-    batch.splice(0, batch.length, ...rest);
-    const begin = offset;
-    offset += byteLength(pieces);
-    writing = write(pieces, begin);
+    const lent = body.handOut();
+    if (!lent) return;
+    writing = write(lent).finally(lent.giveBack);
     // What is wrong is told at once, whether or not the rest ever comes.
     writing.catch(() => {
       failed = true;
-      arrivals.wake();
+      body.wake();
     });
   };
+  let end: AppendEnd | null = null;
   try {
     for (;;) {
-      const taken = takePieces(source, batch, position + limit - offset);
-      const waiting = byteLength(batch);
-      const end = taken === 'too-long' ? taken : endOf(source, signal);
+      if (body.isFull()) await flush();
       if (failed) await writing;
-      if (end) await flush();
-      else if (waiting >= BATCH_BYTES) await flush('blocks');
-      if (end) {
-        await writing;
-        return end;
+      if (body.isStuck()) {
+        await body.findRoom();
+        continue;
       }
-      const more = await arrivals.next(batch.length > 0 ? GATHER_MS : null);
+      const left = deadline - performance.now();
+      end = body.end() ?? (left <= 0 ? 'unfinished' : null);
+      if (end) break;
+      const more = await body.next(body.holds() ? Math.min(GATHER_MS, left) : left);
       if (!more) await flush();
     }
+    await flush();
+    await writing;
+    return end;
   } finally {
-    arrivals.close();
+    body.close(end === 'unfinished');
   }
 }
 
-/**
- * Reads a body of `bytes` into memory for as long as it comes without a pause, and resolves to what it has then; the rest,
- * if any, is still to be read.
- */
-export async function gatherBody(source: Readable, bytes: number): Promise<Buffer[]> {
-  const pieces: Buffer[] = [];
-  const deadline = performance.now() + GATHER_ALL_MS;
-  for (let missing = bytes; ; ) {
-    for (let piece = source.read(); piece !== null; piece = source.read()) {
-      pieces.push(piece);
-      missing -= piece.length;
-    }
-    if (missing <= 0 || source.destroyed || source.readableEnded || performance.now() > deadline) return pieces;
-    if (!(await somethingArrives(source, GATHER_MS))) return pieces;
-  }
-}
-
-function somethingArrives(source: Readable, timeoutMs: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const settle = (arrived: boolean) => {
-      clearTimeout(timer);
-      for (const event of ARRIVALS) source.off(event, notice);
-      resolve(arrived);
-    };
-    const notice = () => settle(true);
-    const timer = setTimeout(settle, timeoutMs, false);
-    for (const event of ARRIVALS) source.on(event, notice);
-  });
-}
-
-/** Moves what has arrived into the batch, up to about its full size; bytes past `room` are dropped and told. */
-function takePieces(source: Readable, batch: Buffer[], room: number): 'too-long' | 'all' {
-  for (let bytes = byteLength(batch); bytes < BATCH_BYTES; ) {
-    const piece = source.read() as Buffer | null;
-    if (piece === null) return 'all';
-    const fitting = piece.subarray(0, room - bytes);
-    if (fitting.length > 0) batch.push(fitting);
-    if (fitting.length < piece.length) return 'too-long';
-    bytes += piece.length;
-  }
-  return 'all';
-}
-
-function endOf(source: Readable, signal: AbortSignal): AppendEnd | null {
-  if (source.readableEnded) return 'complete';
-  if (signal.aborted) return 'aborted';
-  return source.destroyed ? 'cut' : null;
-}
-
-/** Waits for anything that may have changed what `takePieces` and `endOf` see. */
-function watchArrivals(source: Readable, signal: AbortSignal) {
-  let arrived = true;
+/** Copies a body into buffers piece by piece, right when a piece comes: then it is still in the processor's cache. */
+function takeBody({ source, position, limit, signal, buffers }: AppendRequest) {
+  let lent: Lent | null = null;
+  /** What comes next after the buffers that were handed out. */
+  let offset = position;
+  let taken = 0;
+  let excess = false;
+  /** The piece that came last, and what of it has found no room yet. */
+  let piece: Buffer | null = null;
+  let rest: Buffer | null = null;
+  let changed = true;
   let wake: (() => void) | null = null;
+
   const notice = () => {
-    arrived = true;
+    changed = true;
     wake?.();
   };
-  for (const event of ARRIVALS) source.on(event, notice);
-  signal.addEventListener('abort', notice);
+  const pour = () => {
+    while (rest && !lent?.full) {
+      lent ??= buffers.take(offset);
+      if (!lent) return;
+      const some = lent.add(rest);
+      rest = some < rest.length ? rest.subarray(some) : null;
+    }
+    if (rest || !piece) return;
+    free(piece);
+    piece = null;
+  };
+  const take = (next: Buffer) => {
+    const fitting = next.subarray(0, limit - taken);
+    taken += fitting.length;
+    excess ||= fitting.length < next.length;
+    piece = next;
+    rest = fitting.length > 0 ? fitting : null;
+    pour();
+    // No other comes until this one has found room.
+    if (rest) source.pause();
+    if (rest || excess || lent?.full) notice();
+  };
+  source.on('data', take);
+  for (const event of ENDS) source.on(event, notice);
+  signal?.addEventListener('abort', notice);
+
   return {
+    isFull: () => lent?.full === true,
+    /** True while a piece waits for a buffer. */
+    isStuck: () => rest !== null && !lent?.full,
+    holds: () => lent !== null,
+    async findRoom() {
+      lent ??= await buffers.wait(offset);
+      pour();
+    },
+    /** The buffer with all that came since the last one; null when that is nothing. */
+    handOut() {
+      const full = lent;
+      offset += full?.place.length ?? 0;
+      lent = null;
+      return full;
+    },
+    end(): AppendEnd | null {
+      if (excess) return 'too-long';
+      if (source.readableEnded) return 'complete';
+      if (signal?.aborted) return 'aborted';
+      return source.destroyed ? 'cut' : null;
+    },
     /** As if something had come. */
     wake: notice,
-    /** Resolves to false when nothing came within `timeoutMs`. */
-    async next(timeoutMs: number | null): Promise<boolean> {
-      if (!arrived) {
+    /** Waits for what others have to see to; resolves to false when no byte came within `timeoutMs`. */
+    async next(timeoutMs: number): Promise<boolean> {
+      const before = taken;
+      source.resume();
+      if (!changed) {
         let timer: NodeJS.Timeout | undefined;
         await new Promise<void>((resolve) => {
           wake = resolve;
-          if (timeoutMs !== null) timer = setTimeout(resolve, timeoutMs);
+          if (timeoutMs < Number.POSITIVE_INFINITY) timer = setTimeout(resolve, timeoutMs);
         });
         clearTimeout(timer);
         wake = null;
       }
-      const something = arrived;
-      arrived = false;
+      const something = changed || taken > before;
+      changed = false;
       return something;
     },
-    close() {
-      for (const event of ARRIVALS) source.off(event, notice);
-      signal.removeEventListener('abort', notice);
-      // Node drains a body that nobody began to read, but not the rest of this one: a client that waits to send it would
-      // never look at its answer, and the connection would be of no more use.
-      source.resume();
+    /** @param open whether somebody goes on with the body */
+    close(open: boolean) {
+      source.off('data', take);
+      for (const event of ENDS) source.off(event, notice);
+      signal?.removeEventListener('abort', notice);
+      lent?.giveBack();
       // An error after this has no other listener, and a client that leaves must not end the process.
       source.on('error', () => {});
+      // Node drains a body that nobody began to read, but not the rest of this one: a client that waits to send it would
+      // never look at its answer, and the connection would be of no more use.
+      if (open) source.pause();
+      else source.resume();
     },
   };
+}
+
+/**
+ * Gives the memory of a piece back that has it for itself, as those of Node's HTTP parser do. The garbage collector would,
+ * too, but it sees a small object, and lets megabytes of them gather.
+ */
+function free({ buffer, byteLength }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }

@@ -3,59 +3,84 @@ declare const WebAssembly: {
   Memory: new (pages: { initial: number; maximum: number; shared: true }) => { buffer: SharedArrayBuffer };
 };
 
-/** What one buffer takes, wherever in a block of the disk it begins. */
-export const BUFFER_BYTES = 512 * 1024;
 /** Of a disk; memory, file offset and length of a write past the page cache are multiples of it (open(2), O_DIRECT). */
 export const BLOCK_BYTES = 4096;
+/** What one buffer takes, wherever in a block its first byte belongs. */
+export const BUFFER_BYTES = 512 * 1024;
 
 const STRIDE = BUFFER_BYTES + BLOCK_BYTES;
-/** Those that are used last are used first, and memory nobody wrote to costs nothing. */
-const BUFFERS = 32;
+/** Those that were used last are used first, and memory nobody wrote to costs nothing. */
+const BUFFERS = 64;
 const PAGE_BYTES = 64 * 1024;
 
 /** Bytes in the pool's memory. */
 export type Place = { at: number; length: number };
 
+/** A buffer in use. It begins where the disk wants it, and is full at the end of a block. */
+export type Lent = {
+  /** Where its first byte goes in the file. */
+  readonly position: number;
+  readonly place: Place;
+  readonly full: boolean;
+  /** Copies as many of the bytes as it has room for, and says how many these are. */
+  add(bytes: Uint8Array): number;
+  /** Once, when nobody looks at its bytes any more. */
+  giveBack(): void;
+};
+
 /**
- * Memory that two threads share, for bytes on their way to the disk: however many bring some, no more than 16 MiB wait.
+ * Memory that two threads share, for bytes on their way to the disk: however many bring some, no more than 32 MiB wait.
  * A WebAssembly memory is the one kind of memory in JavaScript that begins at a page.
  */
 export type BufferPool = {
   readonly memory: SharedArrayBuffer;
-  /**
-   * Copies the pieces, at most `BUFFER_BYTES` together, to where the disk wants those that go to `position` in a file, lends
-   * the place, and resolves to what that gave. Waits while all buffers are lent.
-   */
-  lend<T>(pieces: Uint8Array[], position: number, use: (place: Place) => Promise<T>): Promise<T>;
+  /** An empty buffer for bytes that go to `position` in a file; null while none is free, or others wait for one. */
+  take(position: number): Lent | null;
+  /** The same, when it is this one's turn. */
+  wait(position: number): Promise<Lent>;
 };
 
 export function createBufferPool(): BufferPool {
   const pages = Math.ceil((BUFFERS * STRIDE) / PAGE_BYTES);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer;
-  const bytes = new Uint8Array(memory);
+  const all = new Uint8Array(memory);
   const free = Array.from({ length: BUFFERS }, (_, n) => (BUFFERS - 1 - n) * STRIDE);
   const waiting: ((start: number) => void)[] = [];
-  const take = () => free.pop() ?? new Promise<number>((resolve) => waiting.push(resolve));
-  const give = (start: number) => {
-    const next = waiting.shift();
-    if (next) next(start);
-    else free.push(start);
+  const lend = (start: number, position: number) =>
+    fill(all, start, position, () => {
+      const next = waiting.shift();
+      if (next) next(start);
+      else free.push(start);
+    });
+  const take = (position: number) => {
+    const start = free.pop();
+    return start === undefined ? null : lend(start, position);
   };
   return {
     memory,
-    async lend(pieces, position, use) {
-      const start = await take();
-      try {
-        const at = start + (position % BLOCK_BYTES);
-        let end = at;
-        for (const piece of pieces) {
-          bytes.set(piece, end);
-          end += piece.length;
-        }
-        return await use({ at, length: end - at });
-      } finally {
-        give(start);
-      }
+    take,
+    wait: async (position) =>
+      take(position) ?? lend(await new Promise<number>((resolve) => waiting.push(resolve)), position),
+  };
+}
+
+function fill(all: Uint8Array, start: number, position: number, giveBack: () => void): Lent {
+  const at = start + (position % BLOCK_BYTES);
+  let end = at;
+  return {
+    position,
+    giveBack,
+    get place() {
+      return { at, length: end - at };
+    },
+    get full() {
+      return end === start + STRIDE;
+    },
+    add(bytes) {
+      const some = Math.min(bytes.length, start + STRIDE - end);
+      all.set(some < bytes.length ? bytes.subarray(0, some) : bytes, end);
+      end += some;
+      return some;
     },
   };
 }

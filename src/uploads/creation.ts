@@ -160,8 +160,14 @@ export async function admit(deps: CreationDeps, request: PlaceRequest, userId: s
 }
 
 /** Claims a place of the ticket, with room for its image. Throws what `admit` and `claimPlace` throw. */
-export async function createUpload(deps: CreationDeps, request: PlaceRequest, userId: string): Promise<Created> {
-  const admission = await admit(deps, request, userId).catch(async (error) => {
+export async function createUpload(
+  deps: CreationDeps,
+  request: PlaceRequest,
+  userId: string,
+  admitted?: Admission,
+): Promise<Created> {
+  const admitting = admitted ? Promise.resolve(admitted) : admit(deps, request, userId);
+  const admission = await admitting.catch(async (error) => {
     // Who has the place already needs no room, and may be the very one who fills it; who gets none need not wait for it.
     const image = await findPlaceTaken(deps.db, request);
     if (image) return image;

@@ -1,14 +1,17 @@
 import { Worker } from 'node:worker_threads';
-import { BUFFER_BYTES, createBufferPool } from './buffer-pool.ts';
+import type { BufferPool, Lent } from './buffer-pool.ts';
 import type { Answer, Numbered, Order } from './disk-worker.ts';
 import type { Inspection } from './image-header.ts';
-import { byteLength, free, splitAt } from './pieces.ts';
 
-/** @param sniffs whether anybody wants to know what images they are: every `inspection` is null otherwise */
-export type DiskOptions = { directory: string; sniffs: boolean };
+export type DiskOptions = {
+  directory: string;
+  /** Whether anybody wants to know what images they are: every `inspection` is null otherwise. */
+  sniffs: boolean;
+  buffers: Pick<BufferPool, 'memory'>;
+};
 
-/** What the thread is started with: `memory` is the one in which it finds the bytes it writes. */
-export type DiskWorkerData = DiskOptions & { memory: SharedArrayBuffer };
+/** What the thread is started with; `memory` is where it finds the bytes it writes. */
+export type DiskWorkerData = Pick<DiskOptions, 'directory' | 'sniffs'> & Pick<BufferPool, 'memory'>;
 
 /** A whole file; digests as lower-case hex. */
 export type Examined = { sha256: string; inspection: Inspection | null };
@@ -17,20 +20,17 @@ export type Checked = { sha256: string; md5: string; content: Buffer | null };
 /** Works on staged files in a thread of its own (disk-worker.ts). */
 export type DiskThread = {
   /**
-   * Writes pieces of an image of `total` bytes (null while nobody knows), one after another from `position` on, and resolves
-   * to what can be said of it then. The pieces are gone from here. Not durable before `sync`. When it rejects, a part of them
-   * may be written.
+   * Writes what is in the buffer to the file of an image of `total` bytes (null while nobody knows), and resolves to what can
+   * be said of it then. What comes later in the file is written later. Not durable before `sync`. When it rejects, a part may
+   * be written.
    */
-  write(imageId: string, position: number, total: number | null, pieces: Buffer[]): Promise<Inspection | null>;
+  write(imageId: string, total: number | null, lent: Lent): Promise<Inspection | null>;
   /** The digest of the file, whose whole size that is, and the verdict on it. Rejects when it cannot be read. */
   conclude(imageId: string, size: number): Promise<Examined>;
   /** Makes the file's bytes and its directory entry survive a power cut. */
   sync(imageId: string): Promise<void>;
-  /**
-   * All of that at once for a new file of `BUFFER_BYTES` at most: durable when it resolves. When it rejects, a part of the file
-   * may be there.
-   */
-  land(imageId: string, pieces: Buffer[]): Promise<Examined>;
+  /** All of that at once for a new file: durable when it resolves. When it rejects, a part of the file may be there. */
+  land(imageId: string, lent: Lent): Promise<Examined>;
   /** The digests of the file as it is now, and all its bytes if it has so many at most. Rejects when it cannot be read. */
   check(imageId: string, most: number): Promise<Checked>;
   /** The file was cut or removed: what was learnt of it is void. */
@@ -38,14 +38,13 @@ export type DiskThread = {
   close(): Promise<void>;
 };
 
-export function startDiskThread(options: DiskOptions): DiskThread {
-  const pool = createBufferPool();
+export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): DiskThread {
   const asked = new Map<number, PromiseWithResolvers<unknown>>();
   let last = 0;
   let worker: Worker | undefined;
   const start = () => {
     const thread = new Worker(new URL('./disk-worker.ts', import.meta.url), {
-      workerData: { ...options, memory: pool.memory } satisfies DiskWorkerData,
+      workerData: { directory, sniffs, memory: buffers.memory } satisfies DiskWorkerData,
       // The thread has a few numbers and one buffer to keep.
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
     });
@@ -68,17 +67,10 @@ export function startDiskThread(options: DiskOptions): DiskThread {
     return waiting.promise as Promise<T>;
   };
   return {
-    async write(imageId, position, total, pieces) {
-      const [some, rest] = splitAt(pieces, BUFFER_BYTES);
-      const inspection = await pool.lend(some, position, (place) => {
-        some.forEach(free);
-        return ask<Inspection | null>({ kind: 'write', imageId, position, total, ...place });
-      });
-      return rest.length > 0 ? this.write(imageId, position + byteLength(some), total, rest) : inspection;
-    },
+    write: (imageId, total, { position, place }) => ask({ kind: 'write', imageId, total, position, ...place }),
     conclude: (imageId, size) => ask({ kind: 'conclude', imageId, size }),
     sync: (imageId) => ask({ kind: 'sync', imageId }),
-    land: (imageId, pieces) => pool.lend(pieces, 0, (place) => ask({ kind: 'land', imageId, ...place })),
+    land: (imageId, { place }) => ask({ kind: 'land', imageId, ...place }),
     async check(imageId, most) {
       const { content, ...digests } = await ask<Checked>({ kind: 'check', imageId, most });
       return { ...digests, content: content && Buffer.from(content.buffer) };

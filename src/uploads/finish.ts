@@ -27,19 +27,30 @@ export type FinishDeps = {
  * `upload-uncommitted` for whatever else keeps the commit from happening now.
  */
 export async function finishUpload(deps: FinishDeps, image: Image, size: number): Promise<void> {
-  // Both only read what is here; hashing and the disk need not wait for each other.
-  const [concluded, persisted] = await Promise.allSettled([deps.intake.conclude(image.id, size), persist(deps, image)]);
-  if (concluded.status === 'rejected') {
-    return refuseBroken(deps, image, concluded.reason);
-  }
-  const facts = concluded.value;
-  if (image.expectedSha256 && image.expectedSha256 !== facts.sha256) {
-    await refuse(deps, image, new HoplaError('checksum-mismatch', `The file’s SHA-256 is ${facts.sha256}.`));
-  }
-  if (persisted.status === 'rejected') throw persisted.reason;
+  const facts = await seal(deps, image, size).catch((error) => refuseBroken(deps, image, error));
   await deps.reach('upload.synced');
   await commit(deps, image, toReceived(size, facts));
   await deps.reach('upload.committed');
+}
+
+/**
+ * Makes the whole file of an image durable, and says what it is. Throws the reason of a rejection, or whatever keeps it from
+ * being known; when it may not be durable, it is gone.
+ */
+export async function seal(deps: Pick<FinishDeps, 'intake' | 'log'>, image: Expected, size: number): Promise<Facts> {
+  // Both only read what is here; hashing and the disk need not wait for each other.
+  const [concluded, persisted] = await Promise.allSettled([deps.intake.conclude(image.id, size), persist(deps, image)]);
+  if (concluded.status === 'rejected') throw concluded.reason;
+  assertExpected(image, concluded.value);
+  if (persisted.status === 'rejected') throw persisted.reason;
+  return concluded.value;
+}
+
+type Expected = Pick<Image, 'id' | 'expectedSha256'>;
+
+export function assertExpected({ expectedSha256 }: Pick<Expected, 'expectedSha256'>, { sha256 }: Facts): void {
+  if (expectedSha256 && expectedSha256 !== sha256)
+    throw new HoplaError('checksum-mismatch', `The file’s SHA-256 is ${sha256}.`);
 }
 
 /** Turns an unacceptable image away, for good; passes every other error on as something that may pass. */
@@ -78,13 +89,13 @@ export async function discardStaged(
   staging.release(image.id);
 }
 
-async function persist(deps: FinishDeps, image: Image): Promise<void> {
+async function persist(deps: Pick<FinishDeps, 'intake' | 'log'>, image: Expected): Promise<void> {
   try {
     await deps.intake.persist(image.id);
   } catch (error) {
     // Nobody was told that the last byte is safe, and HEAD says offset 0 from now on.
     deps.log.error({ err: error, imageId: image.id }, 'staged file could not be fsynced; the upload starts over');
-    throw uncommitted(error);
+    throw error;
   }
 }
 

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
+import type { BufferPool, Lent } from './buffer-pool.ts';
 import type { DiskThread } from './disk-thread.ts';
 import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
-import { byteLength } from './pieces.ts';
 import type { Staging } from './staging.ts';
 
 /** Of a whole image: its SHA-256 as lower-case hex, and its header, null where every type is taken. */
@@ -11,18 +11,19 @@ export type Facts = { sha256: string; header: ImageHeader | null };
 
 /** Brings the bytes of images into their staged files, by way of the disk thread, and passes judgement on them. */
 export type Intake = {
+  /** Memory for bytes on their way. */
+  readonly buffers: BufferPool;
   /**
-   * Writes pieces of an image of `total` bytes (null while nobody knows) from `position` on; they are gone from here. The
-   * verdict is given when they are written, and throws `unsupported-image` or `image-too-many-pixels` as soon as that is
-   * certain.
+   * Writes what is in the buffer to the file of an image of `total` bytes (null while nobody knows). The verdict is given when
+   * it is written, and throws `unsupported-image` or `image-too-many-pixels` as soon as that is certain.
    */
-  write(imageId: string, position: number, total: number | null, pieces: Buffer[]): Promise<() => void>;
+  write(imageId: string, total: number | null, lent: Lent): Promise<() => void>;
   /** The verdict on a whole file of `size` bytes. Throws like that of `write`, or what reading throws. */
   conclude(imageId: string, size: number): Promise<Facts>;
   /** Makes the file's bytes and its directory entry survive a power cut. When that fails, the file is gone. */
   persist(imageId: string): Promise<void>;
-  /** Makes a durable file of a whole image. Throws like `conclude`; then something of the file may be there. */
-  land(imageId: string, size: number, pieces: Buffer[]): Promise<Facts>;
+  /** Makes a durable file of a whole image. Throws like `conclude`; when the disk fails, the file is gone. */
+  land(imageId: string, lent: Lent): Promise<Facts>;
   /** The file was cut or removed, or another process goes on with it. */
   forget(imageId: string): void;
   /**
@@ -40,6 +41,7 @@ export type IntakeOptions = {
   acceptedTypes: readonly string[];
   maxPixels: number;
   disk: DiskThread;
+  buffers: BufferPool;
   staging: Pick<Staging, 'wrote' | 'lose'>;
 };
 
@@ -51,7 +53,7 @@ export function sniffs(acceptedTypes: readonly string[]): boolean {
   return !acceptedTypes.includes('*/*');
 }
 
-export function createIntake({ acceptedTypes, maxPixels, disk, staging }: IntakeOptions): Intake {
+export function createIntake({ acceptedTypes, maxPixels, disk, buffers, staging }: IntakeOptions): Intake {
   const judge = (inspection: Inspection | null): ImageHeader | null => {
     if (inspection === null) return null;
     if (inspection.state === 'not-image') throw new HoplaError('unsupported-image', notAnImage[inspection.reason]);
@@ -69,12 +71,17 @@ export function createIntake({ acceptedTypes, maxPixels, disk, staging }: Intake
     kept.delete(imageId);
     disk.forget(imageId);
   };
+  const lose = async (imageId: string, error: unknown): Promise<never> => {
+    forget(imageId);
+    await staging.lose(imageId);
+    throw error;
+  };
 
   return {
-    async write(imageId, position, total, pieces) {
-      const bytes = byteLength(pieces);
-      const inspection = await disk.write(imageId, position, total, pieces);
-      staging.wrote(imageId, bytes);
+    buffers,
+    async write(imageId, total, lent) {
+      const inspection = await disk.write(imageId, total, lent);
+      staging.wrote(imageId, lent.place.length);
       return () => void judge(inspection);
     },
     async conclude(imageId, size) {
@@ -82,17 +89,11 @@ export function createIntake({ acceptedTypes, maxPixels, disk, staging }: Intake
       return { sha256, header: judge(inspection) };
     },
     async persist(imageId) {
-      try {
-        await disk.sync(imageId);
-      } catch (error) {
-        forget(imageId);
-        await staging.lose(imageId);
-        throw error;
-      }
+      await disk.sync(imageId).catch((error) => lose(imageId, error));
     },
-    async land(imageId, size, pieces) {
-      const { inspection, sha256 } = await disk.land(imageId, pieces);
-      staging.wrote(imageId, size);
+    async land(imageId, lent) {
+      const { inspection, sha256 } = await disk.land(imageId, lent).catch((error) => lose(imageId, error));
+      staging.wrote(imageId, lent.place.length);
       return { sha256, header: judge(inspection) };
     },
     forget,

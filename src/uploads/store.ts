@@ -12,8 +12,7 @@ import { moveImage } from '../tickets/transition.ts';
 import { type AppendEnd, appendBody } from './append.ts';
 import { assertSize } from './creation.ts';
 import { assertUploading, discardStaged, type FinishDeps, finishUpload, refuse } from './finish.ts';
-import { byteLength } from './pieces.ts';
-import type { Wholes } from './whole.ts';
+import type { Staged, Wholes } from './whole.ts';
 
 /** One request on its way through the tus server, which knows an upload by its id alone. */
 export type Exchange = {
@@ -28,8 +27,8 @@ export type Exchange = {
   readonly continues: number;
   /** The upload as the database had it under the lock. */
   image?: Image;
-  /** Of a creation: what it asks for, and what of its body was read already. */
-  creation?: { place: PlaceRequest; gathered: Buffer[] };
+  /** Of a creation: what it asks for, and what of its image is here already. */
+  creation?: { place: PlaceRequest; staged: Staged | null };
   /** Where the upload stands, as far as this request knows. */
   offset?: number;
   /** What was thrown, before the tus server made a status of it. */
@@ -130,20 +129,24 @@ export class StagingStore extends FileStore {
     const { staging, intake, reportProgress, maxImageBytes } = this.#deps;
     const limit = (image.size ?? maxImageBytes) - offset;
     if (Number(body.headers['content-length'] ?? 0) > limit) return this.#refuseExcess(image);
+    const staged = exchange.creation?.staged;
     let reached = offset;
+    if (staged) {
+      reached = exchange.offset = staged.offset;
+      if (staged.failure !== undefined) await refuse(this.#deps, image, staged.failure);
+    }
     const end = await appendBody({
       source: body,
-      gathered: exchange.creation?.gathered ?? [],
-      position: offset,
-      limit,
+      position: reached,
+      limit: offset + limit - reached,
       signal,
-      write: async (pieces, position) => {
-        const written = position + byteLength(pieces);
-        const judge = await intake.write(image.id, position, image.size, pieces).catch(async (error) => {
+      buffers: intake.buffers,
+      write: async (lent) => {
+        const judge = await intake.write(image.id, image.size, lent).catch(async (error) => {
           await assertUploading(this.#deps, image);
           throw error;
         });
-        reached = exchange.offset = written;
+        reached = exchange.offset = lent.position + lent.place.length;
         await this.#deps.reach('upload.written');
         reportProgress({
           ticketId: image.ticketId,
@@ -213,7 +216,7 @@ export class StagingStore extends FileStore {
   }
 }
 
-function assertEnd(end: Exclude<AppendEnd, 'too-long'>): void {
+function assertEnd(end: AppendEnd): void {
   if (end === 'aborted')
     throw new HoplaError('upload-locked', 'Another request took over this upload.', { retryAfterMs: 1000 });
   // Nobody hears this one: the client is gone.

@@ -8,7 +8,6 @@ import { refuse } from './finish.ts';
 import type { Holders } from './holders.ts';
 import { type Exchange, StagingStore, type StoreDeps } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
-import { gatherWhole } from './whole.ts';
 
 /** How long a request that is asked to let go may still finish what it has: a lone last chunk, not a slow body. */
 const LOCK_DRAIN_MS = 500;
@@ -66,7 +65,9 @@ export function createTusServer(deps: TusServerDeps): TusServer {
     };
     const whole = method === 'POST' ? await receiveWhole(deps, exchange, request) : null;
     if (whole) return whole;
-    const response = await exchanges.run(exchange, () => server.handleWeb(asWebRequest(request, method)));
+    const response = await exchanges
+      .run(exchange, () => server.handleWeb(asWebRequest(request, method)))
+      .finally(() => exchange.creation?.staged?.end());
     if (exchange.failure !== undefined) throw toUploadError(exchange.failure, exchange.offset);
     if (response.status >= 400)
       throw toUploadError({ status_code: response.status, body: await response.text() }, exchange.offset);
@@ -126,16 +127,17 @@ function isFinal(error: unknown): boolean {
 }
 
 /**
- * A small image that comes whole with its creation goes without the tus handler, and so without the web streams, headers and
+ * An image that comes whole with its creation goes without the tus handler, and so without the web streams, headers and
  * responses that it is made of: for a small image those cost more than all the rest. Null for every other creation.
  */
 async function receiveWhole(deps: TusServerDeps, exchange: Exchange, body: IncomingMessage): Promise<TusAnswer | null> {
   const creation = parseCreation(body.headers, deps.maxImageBytes);
   const place = toPlaceRequest(deps, exchange.ticketId, creation);
-  const gathered = await gatherWhole(body, creation);
-  exchange.creation = { place, gathered };
-  const landed = await deps.wholes.receive(place, exchange.userId, gathered);
-  if (!landed) return null;
+  const landed = await deps.wholes.receive(place, exchange.userId, body);
+  if (!landed || 'claim' in landed) {
+    exchange.creation = { place, staged: landed };
+    return null;
+  }
   const headers = createdHeaders(uploadUrl(exchange, landed.imageId), landed.offset);
   return { status: 201, headers, finished: landed.offset === creation.size };
 }
@@ -147,7 +149,8 @@ function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () =>
   handler.send = async (request, context, headers = new Headers()) => {
     const exchange = current();
     if (!exchange.creation) throw new Error('a creation was not looked at');
-    const { kind, image } = await createUpload(deps, exchange.creation.place, exchange.userId);
+    const { place, staged } = exchange.creation;
+    const { kind, image } = await (staged ? staged.claim() : createUpload(deps, place, exchange.userId));
     exchange.image = image;
     exchange.imageId = image.id;
     if (kind === 'new') {

@@ -1,35 +1,63 @@
 import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { HoplaError } from '../errors.ts';
 import { claimPlace, type PlaceRequest } from '../tickets/claim.ts';
 import type { ReceivedFacts } from '../tickets/receive.ts';
-import { gatherBody } from './append.ts';
-import { type Admission, admit, type Creation, type CreationDeps, knownOffset, OFFSET_STREAM } from './creation.ts';
-import { type FinishDeps, logReceived, toReceived } from './finish.ts';
+import { appendBody } from './append.ts';
+import {
+  type Admission,
+  admit,
+  type Created,
+  type CreationDeps,
+  createUpload,
+  knownOffset,
+  OFFSET_STREAM,
+} from './creation.ts';
+import { assertExpected, type FinishDeps, logReceived, seal, toReceived } from './finish.ts';
+import type { Facts } from './intake.ts';
 import type { Peers } from './peers.ts';
-import { byteLength } from './pieces.ts';
 
-/** Larger images take a place before their bytes come in: they are worth a second transaction, and too large for memory. */
-const MOST_BYTES = 512 * 1024;
+/**
+ * How long a body may take to come in before its image takes a place without being whole, in milliseconds: others are to see
+ * that somebody sends it, and the client to learn that there is none.
+ */
+const PATIENCE_MS = 1_000;
 const RETRY_MS = 1_000;
 /** How long another process may take to say whether it has an image in mind, in milliseconds. */
 const ASK_MS = 5_000;
 
 export type WholeDeps = FinishDeps & CreationDeps & { peers: Pick<Peers, 'askAll'> };
 
+/** The request that creates an upload. */
+export type CreationBody = Readable & Pick<IncomingMessage, 'headers'>;
+
 /** Which upload the client has now, and where it stands: below its size for as long as it is not committed. */
 export type Landed = { imageId: string; offset: number };
 
+/** What is here of an image without a row, as it could not be received at once. */
+export type Staged = {
+  /** Bytes in its file. */
+  offset: number;
+  /** Why it cannot be received, if that is so. */
+  failure: unknown;
+  /** Takes a place for it; throws what `createUpload` throws. When it gets none, it is gone. */
+  claim(): Promise<Created>;
+  /** Nothing more is done for it by this request: without a place it is gone. */
+  end(): Promise<void>;
+};
+
 /**
- * Small images that come whole with their creation: one transaction takes the place and receives the image, where others
- * need two. Nothing of them is in the database before; so what cannot be committed at once is kept in mind here, and its
- * client is told to come back to it.
+ * Images that come whole with their creation, and quickly: one transaction takes the place and receives the image, where
+ * others need two. Nothing of them is in the database before; so what cannot be committed at once is kept in mind here, and
+ * its client is told to come back to it.
  */
 export type Wholes = {
   /**
-   * Receives an image whose bytes are all at hand. Null, with nothing changed, when it has to go the long way: not
-   * acceptable, no room, a failing disk. Throws what `claimPlace` throws.
+   * Receives the image that a creation brings. What has to go the long way is left in the staging area, with the rest of the
+   * body still to be read: not acceptable, too slow, a failing disk. Null, with nothing changed, for a creation that brings no
+   * whole image, or when there is no room. Throws what `claimPlace` throws.
    */
-  receive(request: PlaceRequest, userId: string, pieces: Buffer[]): Promise<Landed | null>;
+  receive(request: PlaceRequest, userId: string, body: CreationBody): Promise<Landed | Staged | null>;
   /** Tries again to commit what could not be committed; throws 423 `upload-uncommitted` while that is so. */
   settle(imageId: string): Promise<void>;
   /**
@@ -40,13 +68,6 @@ export type Wholes = {
   close(): void;
 };
 
-/** The bytes of a creation's body that come without a pause, if it may be a whole small image. */
-export async function gatherWhole(body: IncomingMessage, { size }: Creation): Promise<Buffer[]> {
-  const { headers } = body;
-  const whole = size !== null && size <= MOST_BYTES && headers['content-length'] === `${size}`;
-  return whole && headers['content-type'] === OFFSET_STREAM ? gatherBody(body, size) : [];
-}
-
 /** A durable image without a row; what it holds of the staging area stays its own. */
 type Uncommitted = {
   request: PlaceRequest & { facts: ReceivedFacts };
@@ -56,25 +77,46 @@ type Uncommitted = {
 
 export function createWholes(deps: WholeDeps): Wholes {
   const { db, staging, intake, arrivals, peers, log, reach } = deps;
-  /** On their way through `receive`, and those that it had to leave uncommitted. */
+  /** Without a row so far: on their way through `receive`, or left by it. Recovery lets their files be. */
   const arriving = new Set<string>();
+  /** Those that could not be committed. */
   const uncommitted = new Map<string, Uncommitted>();
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
-  /** The image, durable and looked at; null when it cannot be had. */
-  const land = async ({ imageId, expectedSha256 }: PlaceRequest, pieces: Buffer[], size: number) => {
+  /** Brings the image into its file. `facts` are those of a durable, acceptable one; else `failure` may say what is wrong. */
+  const stage = async (request: PlaceRequest, size: number, body: CreationBody) => {
+    const { imageId, expectedSha256 } = request;
+    const image = { id: imageId, expectedSha256 };
+    let offset = 0;
+    let landed: Facts | null = null;
     try {
-      const facts = await intake.land(imageId, size, pieces);
-      return expectedSha256 === null || expectedSha256 === facts.sha256 ? toReceived(size, facts) : null;
-    } catch (error) {
-      log.debug({ err: error, imageId }, 'a whole image goes the long way');
-      return null;
+      const end = await appendBody({
+        ...{ source: body, position: 0, limit: size, patienceMs: PATIENCE_MS, buffers: intake.buffers },
+        async write(lent) {
+          if (lent.place.length === size) {
+            landed = await intake.land(imageId, lent);
+            assertExpected(image, landed);
+            offset = size;
+          } else {
+            const judge = await intake.write(imageId, size, lent);
+            offset = lent.position + lent.place.length;
+            await reach('upload.written');
+            judge();
+          }
+        },
+      });
+      if (end !== 'complete' || offset < size) return { offset, failure: undefined, facts: null };
+      return { offset, failure: undefined, facts: toReceived(size, landed ?? (await seal(deps, image, size))) };
+    } catch (failure) {
+      log.debug({ err: failure, imageId }, 'a whole image goes the long way');
+      return { offset: Math.min(offset, (await staging.sizeOf(imageId).catch(() => null)) ?? 0), failure, facts: null };
     }
   };
 
   const discard = async ({ imageId }: PlaceRequest, admission: Admission) => {
     uncommitted.delete(imageId);
+    intake.forget(imageId);
     await staging.remove(imageId).finally(admission.withdraw);
   };
 
@@ -123,14 +165,41 @@ export function createWholes(deps: WholeDeps): Wholes {
     }, RETRY_MS);
   };
 
-  const receive = async (request: PlaceRequest, userId: string, pieces: Buffer[], size: number) => {
+  /** Until it has a row, recovery leaves its file alone. */
+  const leave = (
+    request: PlaceRequest,
+    userId: string,
+    admission: Admission,
+    body: CreationBody,
+    { offset, failure }: Pick<Staged, 'offset' | 'failure'>,
+  ): Staged => {
+    const { imageId } = request;
+    let settled = false;
+    const withdraw = async () => {
+      settled = true;
+      await discard(request, admission).finally(() => arriving.delete(imageId));
+    };
+    return {
+      ...{ offset, failure },
+      async claim() {
+        const created = await createUpload(deps, request, userId, { withdraw });
+        settled = true;
+        arriving.delete(imageId);
+        return created;
+      },
+      async end() {
+        // Nobody may have read the rest: its connection would be of no more use.
+        body.resume();
+        if (!settled) await withdraw();
+      },
+    };
+  };
+
+  const receive = async (request: PlaceRequest, userId: string, body: CreationBody, size: number) => {
     const admission = await admit(deps, request, userId).catch(() => null);
     if (!admission) return null;
-    const facts = await land(request, pieces, size);
-    if (!facts) {
-      await discard(request, admission);
-      return null;
-    }
+    const { facts, ...staged } = await stage(request, size, body);
+    if (!facts) return leave(request, userId, admission, body, staged);
     await reach('upload.synced');
     const landed = await commit({ request: { ...request, facts }, admission, trying: null });
     if (landed.imageId === request.imageId && landed.offset === size) await reach('upload.committed');
@@ -138,14 +207,18 @@ export function createWholes(deps: WholeDeps): Wholes {
   };
 
   return {
-    async receive(request, userId, pieces) {
+    async receive(request, userId, body) {
       const { size, imageId } = request;
-      if (size === null || byteLength(pieces) !== size) return null;
+      const { 'content-length': length, 'content-type': type } = body.headers;
+      if (size === null || length !== `${size}` || type !== OFFSET_STREAM) return null;
       arriving.add(imageId);
+      let left = false;
       try {
-        return await receive(request, userId, pieces, size);
+        const outcome = await receive(request, userId, body, size);
+        left = outcome !== null && 'claim' in outcome;
+        return outcome;
       } finally {
-        arriving.delete(imageId);
+        if (!left) arriving.delete(imageId);
       }
     },
     async settle(imageId) {

@@ -11,6 +11,7 @@ import { createRecords } from '../../src/transfers/records.ts';
 import { createSend } from '../../src/transfers/send.ts';
 import { ClaimLost, type TransferDeps, transferImage } from '../../src/transfers/transfer.ts';
 import { createTurns } from '../../src/transfers/turns.ts';
+import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
 import { startDiskThread } from '../../src/uploads/disk-thread.ts';
 import { openStaging, type Staging } from '../../src/uploads/staging.ts';
 import { type Api, createApi } from '../support/client.ts';
@@ -68,7 +69,7 @@ describe('a worker', () => {
     await boss.start();
     resources.defer(() => boss.stop({ graceful: false }));
     staging = await openStaging({ directory: gateway.config.STAGING_DIR, budgetBytes: 1e9, freeBytes: 0 });
-    const disk = startDiskThread({ directory: staging.directory, sniffs: false });
+    const disk = startDiskThread({ directory: staging.directory, sniffs: false, buffers: createBufferPool() });
     resources.defer(() => disk.close());
     const storage = createCloudinaryStorage({
       cloudinaryUrl: gateway.config.CLOUDINARY_URL,

@@ -11,6 +11,7 @@ import { createRecords } from '../../src/transfers/records.ts';
 import { createSend } from '../../src/transfers/send.ts';
 import type { TransferDeps } from '../../src/transfers/transfer.ts';
 import { startWorkers, type Workers } from '../../src/transfers/worker.ts';
+import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
 import { startDiskThread } from '../../src/uploads/disk-thread.ts';
 import { openStaging } from '../../src/uploads/staging.ts';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
@@ -141,7 +142,7 @@ describe('an answer of the database that is lost', () => {
     resources.defer(() => storage.close());
     const breaker = createBreaker(storage, log);
     resources.defer(() => breaker.close());
-    const disk = startDiskThread({ directory: staging.directory, sniffs: false });
+    const disk = startDiskThread({ directory: staging.directory, sniffs: false, buffers: createBufferPool() });
     resources.defer(() => disk.close());
     deps = {
       ...{ db: gateway.db, boss, records: createRecords(gateway.db, boss), staging, storage, breaker, log },

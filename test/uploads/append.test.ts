@@ -4,34 +4,90 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import { appendBody } from '../../src/uploads/append.ts';
-import { startDiskThread } from '../../src/uploads/disk-thread.ts';
+import { BLOCK_BYTES, BUFFER_BYTES, createBufferPool, type Lent } from '../../src/uploads/buffer-pool.ts';
+import { type DiskThread, startDiskThread } from '../../src/uploads/disk-thread.ts';
 
 describe('a body on its way into a staged file', () => {
-  it('gives away the memory of what is written, also of what was gathered before, and touches nothing else', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'hopla-test-'));
-    const disk = startDiskThread({ directory, sniffs: false });
-    try {
-      const own = [piece('abc'), piece('def')];
-      const pool = piece('0123456789');
-      const shared = pool.subarray(2, 5);
-      const gathered = [...own, shared];
+  const buffers = createBufferPool();
+  let directory: string;
+  let disk: DiskThread;
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'hopla-test-'));
+    disk = startDiskThread({ directory, sniffs: false, buffers });
+  });
+  after(async () => {
+    await disk.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+  const write = (name: string) => async (lent: Lent) => void (await disk.write(name, null, lent));
+
+  it('gives away the memory of what is written, and touches nothing else', async () => {
+    const own = ['abc', 'def', 'xyz'].map(piece);
+    const pool = piece('0123456789');
+    const source = new PassThrough();
+    for (const one of [...own, pool.subarray(2, 5)]) source.write(one);
+    source.end();
+    expect(await appendBody({ source, position: 0, limit: 12, buffers, write: write('small') })).to.equal('complete');
+    expect(await readFile(join(directory, 'small'), 'latin1')).to.equal('abcdefxyz234');
+    expect(own.map(({ buffer }) => buffer.detached)).to.deep.equal([true, true, true]);
+    expect(pool.toString('latin1')).to.equal('0123456789');
+  });
+
+  it('arrives byte for byte, whatever its pieces and wherever in a block it begins', async () => {
+    const bytes = Buffer.from(Array.from({ length: 3 * BUFFER_BYTES + 4711 }, (_, n) => (n * 31 + (n >> 8)) & 255));
+    for (const [n, cuts] of [
+      [0, 65_536],
+      [1, 65_400],
+      [BLOCK_BYTES - 1, 1_000_003],
+      [BLOCK_BYTES + 7, 5_000],
+    ].entries()) {
+      const [begin = 0, step = 0] = cuts;
+      // What another request brought.
+      const before = new PassThrough();
+      before.end(Buffer.from(bytes.subarray(0, begin)));
+      const common = { limit: bytes.length, buffers, write: write(`${n}`) };
+      await appendBody({ ...common, source: before, position: 0 });
       const source = new PassThrough();
-      const late = piece('xyz');
-      source.end(late);
-      const bytes = own.length * 3 + shared.length + late.length;
-      const end = await appendBody({
-        ...{ source, gathered, position: 0, limit: bytes, signal: new AbortController().signal },
-        write: async (pieces, position) => void (await disk.write('image', position, bytes, pieces)),
-      });
-      expect(end).to.equal('complete');
-      expect(await readFile(join(directory, 'image'), 'latin1')).to.equal('abcdef234xyz');
-      expect(gathered).to.deep.equal([]);
-      expect([...own, late].map(({ buffer }) => buffer.detached)).to.deep.equal([true, true, true]);
-      expect(pool.toString('latin1')).to.equal('0123456789');
-    } finally {
-      await disk.close();
-      await rm(directory, { recursive: true, force: true });
+      for (let at = begin; at < bytes.length; at += step) source.write(Buffer.from(bytes.subarray(at, at + step)));
+      source.end();
+      expect(await appendBody({ ...common, source, position: begin })).to.equal('complete');
+      expect((await readFile(join(directory, `${n}`))).equals(bytes), `from ${begin} by ${step}`).to.equal(true);
     }
+  });
+
+  it('waits while all buffers are in use, and leaves none behind', async () => {
+    const lent: Lent[] = [];
+    for (let one = buffers.take(0); one; one = buffers.take(0)) lent.push(one);
+    const source = new PassThrough();
+    source.end(Buffer.alloc(2 * BUFFER_BYTES, 1));
+    let written = 0;
+    const appending = appendBody({
+      ...{ source, position: 0, limit: 2 * BUFFER_BYTES, buffers },
+      async write({ place }) {
+        written += place.length;
+      },
+    });
+    expect(buffers.take(0)).to.equal(null);
+    lent.pop()?.giveBack();
+    expect(await appending).to.equal('complete');
+    expect(written).to.equal(2 * BUFFER_BYTES);
+    for (const one of lent.splice(1)) one.giveBack();
+    const left: Lent[] = [];
+    for (let one = buffers.take(0); one; one = buffers.take(0)) left.push(one);
+    expect(left.length).to.be.greaterThan(0);
+    for (const one of [...left, ...lent]) one.giveBack();
+  });
+
+  it('is left as it is when it takes too long, and goes on later where it was', async () => {
+    const source = new PassThrough();
+    source.write('abc');
+    const common = { source, limit: 6, buffers, write: write('slow') };
+    expect(await appendBody({ ...common, position: 0, patienceMs: 30 })).to.equal('unfinished');
+    expect(await readFile(join(directory, 'slow'), 'latin1')).to.equal('abc');
+    source.end('def');
+    expect(await appendBody({ ...common, position: 3 })).to.equal('complete');
+    expect(await readFile(join(directory, 'slow'), 'latin1')).to.equal('abcdef');
   });
 });
 

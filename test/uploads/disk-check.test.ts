@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
 import { startDiskThread } from '../../src/uploads/disk-thread.ts';
 
 describe('the disk thread, asked to check a file', () => {
@@ -13,7 +14,7 @@ describe('the disk thread, asked to check a file', () => {
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'hopla-test-'));
     resources.defer(() => rm(directory, { recursive: true }));
-    disk = startDiskThread({ directory, sniffs: false });
+    disk = startDiskThread({ directory, sniffs: false, buffers: createBufferPool() });
     resources.defer(() => disk.close());
   });
   after(() => resources.disposeAsync());

@@ -1,9 +1,12 @@
 import { createHash, randomUUIDv7 } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import pino from 'pino';
 import { passBy } from '../../src/failpoints.ts';
 import { type Gateway, startGateway } from '../../src/gateway.ts';
 import { claimPlace, claimPlaces, type PlaceRequest, type TakePlace } from '../../src/tickets/claim.ts';
+import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
+import { OFFSET_STREAM } from '../../src/uploads/creation.ts';
 import { startDiskThread } from '../../src/uploads/disk-thread.ts';
 import { createIntake } from '../../src/uploads/intake.ts';
 import { openStaging } from '../../src/uploads/staging.ts';
@@ -181,8 +184,9 @@ describe('an image that came whole with its creation', () => {
       gates.push(Promise.withResolvers());
       return gates.at(-1)?.promise ?? Promise.resolve(null);
     };
-    const disk = startDiskThread({ directory, sniffs: false });
-    const intake = createIntake({ acceptedTypes: ['*/*'], maxPixels: 1, staging, disk });
+    const buffers = createBufferPool();
+    const disk = startDiskThread({ directory, sniffs: false, buffers });
+    const intake = createIntake({ acceptedTypes: ['*/*'], maxPixels: 1, staging, disk, buffers });
     const wholes = createWholes({
       ...{ db: gateway.db, staging, reach: passBy, log: pino({ level: 'silent' }), maxImageBytes: 1e6 },
       arrivals: { takePlace, receive: async () => false },
@@ -193,7 +197,8 @@ describe('an image that came whole with its creation', () => {
     } satisfies WholeDeps);
     const ticket = await api.openTicket(1);
     const request = { ...placeRequest(ticket.id), facts: null };
-    const receiving = wholes.receive(request, '', [Buffer.alloc(request.size ?? 0)]);
+    const headers = { 'content-length': '100', 'content-type': OFFSET_STREAM };
+    const receiving = wholes.receive(request, '', Object.assign(Readable.from([Buffer.alloc(100)]), { headers }));
     await until('it is tried', () => gates.length === 1);
     gates[0]?.reject(new Error('Connection terminated'));
     expect(await receiving).to.deep.equal({ imageId: request.imageId, offset: 99 });
