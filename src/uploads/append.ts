@@ -108,10 +108,12 @@ function takeBody({ source, position, limit, signal, buffers }: AppendRequest) {
     excess ||= fitting.length < next.length;
     piece = next;
     rest = fitting.length > 0 ? fitting : null;
+    const begins = lent === null;
     pour();
     // No other comes until this one has found room.
     if (rest) source.pause();
-    if (rest || excess || lent?.full) notice();
+    // A buffer that begins to fill is not to wait for its end for ever.
+    if (begins || rest || excess || lent?.full) notice();
   };
   source.on('data', take);
   for (const event of ENDS) source.on(event, notice);

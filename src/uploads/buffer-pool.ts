@@ -6,11 +6,11 @@ declare const WebAssembly: {
 /** Of a disk; memory, file offset and length of a write past the page cache are multiples of it (open(2), O_DIRECT). */
 export const BLOCK_BYTES = 4096;
 /** What one buffer takes, wherever in a block its first byte belongs. */
-export const BUFFER_BYTES = 512 * 1024;
+export const BUFFER_BYTES = 256 * 1024;
 
 const STRIDE = BUFFER_BYTES + BLOCK_BYTES;
 /** Those that were used last are used first, and memory nobody wrote to costs nothing. */
-const BUFFERS = 64;
+const BUFFERS = 128;
 const PAGE_BYTES = 64 * 1024;
 
 /** Bytes in the pool's memory. */
