@@ -131,7 +131,7 @@ function takeBody({ source, position, limit, signal, buffers }: AppendRequest) {
     /** The buffer with all that came since the last one; null when that is nothing. */
     handOut() {
       const full = lent;
-      offset += full?.place.length ?? 0;
+      offset = full?.end ?? offset;
       lent = null;
       return full;
     },

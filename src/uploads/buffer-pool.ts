@@ -5,7 +5,10 @@ declare const WebAssembly: {
 
 /** Of a disk; memory, file offset and length of a write past the page cache are multiples of it (open(2), O_DIRECT). */
 export const BLOCK_BYTES = 4096;
-/** What one buffer takes, wherever in a block its first byte belongs. */
+/**
+ * What one buffer takes, wherever in a block its first byte belongs; it is written in one system call. For more at once the
+ * kernel looks for cached pages in larger pieces, which it seldom has at hand.
+ */
 export const BUFFER_BYTES = 256 * 1024;
 
 const STRIDE = BUFFER_BYTES + BLOCK_BYTES;
@@ -20,6 +23,8 @@ export type Place = { at: number; length: number };
 export type Lent = {
   /** Where its first byte goes in the file. */
   readonly position: number;
+  /** Where the next byte goes that is not in it. */
+  readonly end: number;
   readonly place: Place;
   readonly full: boolean;
   /** Copies as many of the bytes as it has room for, and says how many these are. */
@@ -66,20 +71,24 @@ export function createBufferPool(): BufferPool {
 
 function fill(all: Uint8Array, start: number, position: number, giveBack: () => void): Lent {
   const at = start + (position % BLOCK_BYTES);
-  let end = at;
+  const most = start + STRIDE - at;
+  let length = 0;
   return {
     position,
     giveBack,
+    get end() {
+      return position + length;
+    },
     get place() {
-      return { at, length: end - at };
+      return { at, length };
     },
     get full() {
-      return end === start + STRIDE;
+      return length === most;
     },
     add(bytes) {
-      const some = Math.min(bytes.length, start + STRIDE - end);
-      all.set(some < bytes.length ? bytes.subarray(0, some) : bytes, end);
-      end += some;
+      const some = Math.min(bytes.length, most - length);
+      all.set(bytes.subarray(0, some), at + length);
+      length += some;
       return some;
     },
   };

@@ -166,13 +166,14 @@ export async function createUpload(
   userId: string,
   admitted?: Admission,
 ): Promise<Created> {
-  const admitting = admitted ? Promise.resolve(admitted) : admit(deps, request, userId);
-  const admission = await admitting.catch(async (error) => {
-    // Who has the place already needs no room, and may be the very one who fills it; who gets none need not wait for it.
-    const image = await findPlaceTaken(deps.db, request);
-    if (image) return image;
-    throw error;
-  });
+  const admitNow = () =>
+    admit(deps, request, userId).catch(async (error) => {
+      // Who has the place already needs no room, and may be the very one who fills it; who gets none need not wait for it.
+      const image = await findPlaceTaken(deps.db, request);
+      if (image) return image;
+      throw error;
+    });
+  const admission = admitted ?? (await admitNow());
   if (!('withdraw' in admission)) return { kind: 'existing', image: admission };
   let claimed = false;
   try {

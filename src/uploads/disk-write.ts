@@ -4,8 +4,6 @@ import { BLOCK_BYTES } from './buffer-pool.ts';
 
 /** Fewer are copied in less time than a call to Node's pool or a disk takes. */
 const SMALL_BYTES = 64 * 1024;
-/** In one system call: for more the kernel looks for cached pages in larger pieces, which it seldom has at hand. */
-const MOST_CACHED_AT_ONCE = 256 * 1024;
 
 const writeLater = promisify(write);
 
@@ -56,11 +54,11 @@ export function createWrite(): Write {
 async function writeCached(file: number, position: number, bytes: Uint8Array): Promise<void> {
   // write(2) may take less than it was given.
   for (let done = 0; done < bytes.length; ) {
-    const length = Math.min(bytes.length - done, MOST_CACHED_AT_ONCE);
+    const rest = bytes.length - done;
     done +=
       bytes.length <= SMALL_BYTES
-        ? writeSync(file, bytes, done, length, position + done)
-        : (await writeLater(file, bytes, done, length, position + done)).bytesWritten;
+        ? writeSync(file, bytes, done, rest, position + done)
+        : (await writeLater(file, bytes, done, rest, position + done)).bytesWritten;
   }
 }
 

@@ -146,7 +146,7 @@ export class StagingStore extends FileStore {
           await assertUploading(this.#deps, image);
           throw error;
         });
-        reached = exchange.offset = lent.position + lent.place.length;
+        reached = exchange.offset = lent.end;
         await this.#deps.reach('upload.written');
         reportProgress({
           ticketId: image.ticketId,

@@ -94,13 +94,13 @@ export function createWholes(deps: WholeDeps): Wholes {
       const end = await appendBody({
         ...{ source: body, position: 0, limit: size, patienceMs: PATIENCE_MS, buffers: intake.buffers },
         async write(lent) {
-          if (lent.place.length === size) {
+          if (lent.position === 0 && lent.end === size) {
             landed = await intake.land(imageId, lent);
             assertExpected(image, landed);
             offset = size;
           } else {
             const judge = await intake.write(imageId, size, lent);
-            offset = lent.position + lent.place.length;
+            offset = lent.end;
             await reach('upload.written');
             judge();
           }
