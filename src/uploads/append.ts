@@ -51,6 +51,8 @@ export async function appendBody(request: AppendRequest): Promise<AppendEnd> {
       body.wake();
     });
   };
+  // Of a slow body, whose last bytes came alone: those that come after a while go at once.
+  let slow = false;
   let end: AppendEnd | null = null;
   try {
     for (;;) {
@@ -60,11 +62,17 @@ export async function appendBody(request: AppendRequest): Promise<AppendEnd> {
         await body.findRoom();
         continue;
       }
-      const left = deadline - performance.now();
+      const now = performance.now();
+      const left = deadline - now;
       end = body.end() ?? (left <= 0 ? 'unfinished' : null);
       if (end) break;
-      const more = await body.next(body.holds() ? Math.min(GATHER_MS, left) : left);
-      if (!more) await flush();
+      if (!body.holds()) {
+        await body.next(left);
+        slow &&= performance.now() - now > GATHER_MS;
+      } else if (slow || !(await body.next(Math.min(GATHER_MS, left)))) {
+        slow = true;
+        await flush();
+      }
     }
     await flush();
     await writing;

@@ -87,7 +87,7 @@ function fill(all: Uint8Array, start: number, position: number, giveBack: () => 
     },
     add(bytes) {
       const some = Math.min(bytes.length, most - length);
-      all.set(bytes.subarray(0, some), at + length);
+      all.set(some < bytes.length ? bytes.subarray(0, some) : bytes, at + length);
       length += some;
       return some;
     },
