@@ -34,7 +34,7 @@ export type AppendRequest = {
  * is ended early the rest is drained. Rejects with what `write` threw.
  */
 export async function appendBody(request: AppendRequest): Promise<AppendEnd> {
-  const { patienceMs = Number.POSITIVE_INFINITY, write } = request;
+  const { source, patienceMs = Number.POSITIVE_INFINITY, write } = request;
   const deadline = performance.now() + patienceMs;
   const body = takeBody(request);
   // One buffer is written while the next one fills.
@@ -65,6 +65,8 @@ export async function appendBody(request: AppendRequest): Promise<AppendEnd> {
       const now = performance.now();
       const left = deadline - now;
       end = body.end() ?? (left <= 0 ? 'unfinished' : null);
+      // What comes from now on is for whoever goes on with it.
+      if (end === 'unfinished') source.pause();
       if (end) break;
       if (!body.holds()) {
         await body.next(left);

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { appendBody } from '../../src/uploads/append.ts';
 import { BLOCK_BYTES, BUFFER_BYTES, createBufferPool, type Lent } from '../../src/uploads/buffer-pool.ts';
@@ -88,6 +89,28 @@ describe('a body on its way into a staged file', () => {
     source.end('def');
     expect(await appendBody({ ...common, position: 3 })).to.equal('complete');
     expect(await readFile(join(directory, 'slow'), 'latin1')).to.equal('abcdef');
+  });
+
+  it('loses nothing that comes while what came before is written and its time is up', async () => {
+    const source = new PassThrough();
+    const more = ['def', 'ghi', 'jkl', 'mno'];
+    let offset = 0;
+    const common = {
+      ...{ source, limit: 15, buffers },
+      async write(lent: Lent) {
+        const next = more.shift();
+        if (next) source.write(next);
+        else source.end();
+        await delay(5);
+        await write('late')(lent);
+        offset = lent.end;
+      },
+    };
+    source.write('abc');
+    expect(await appendBody({ ...common, position: 0, patienceMs: 1 })).to.equal('unfinished');
+    expect(await appendBody({ ...common, position: offset, patienceMs: 1 })).to.equal('unfinished');
+    expect(await appendBody({ ...common, position: offset })).to.equal('complete');
+    expect(await readFile(join(directory, 'late'), 'latin1')).to.equal('abcdefghijklmno');
   });
 });
 
