@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { fromKnex, type PgBoss } from 'pg-boss';
+import type { PgBoss } from 'pg-boss';
 import pino from 'pino';
 import { readOverview } from '../src/admin/overview.ts';
 import { searchImages } from '../src/admin/search/images.ts';
@@ -18,7 +18,7 @@ import type { ReceivedFacts } from '../src/tickets/receive.ts';
 import { readTicket } from '../src/tickets/show.ts';
 import { viewDetail } from '../src/tickets/view.ts';
 import { createHandOver } from '../src/transfers/handover.ts';
-import { queueOf, type TransferJob } from '../src/transfers/queue.ts';
+import { fetchTransfers, queueOf } from '../src/transfers/queue.ts';
 import { createRecords } from '../src/transfers/records.ts';
 import { type RecoveryDeps, startRecovery } from '../src/transfers/recovery.ts';
 import type { Staging } from '../src/uploads/staging.ts';
@@ -93,7 +93,7 @@ const receipt = (key: string): Receipt => ({
 
 /** One photo on its whole way, in a ticket of its own; says how long each step of it took. */
 export async function photo(side: Side, step: <T>(name: string, run: () => Promise<T>) => Promise<T>): Promise<void> {
-  const { db, boss, staging, seeded } = side;
+  const { db, staging, seeded } = side;
   const request = TicketRequest.parse({ images: 2, description: 'bench' });
   const { ticket } = await step('open a ticket', () => openTicket(db, seeded.heavyUser, request, randomUUIDv7()));
   const arrivals = createArrivals(db, HOLDER, createHandOver(db, staging.id), () => {});
@@ -105,12 +105,11 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
   await step('finish (received, job queued)', () =>
     arrivals.receive({ imageId: place.imageId, ticketId: ticket.id, facts }),
   );
-  const [job] = await step('fetch a job', () =>
-    boss.fetch<TransferJob>(queueOf(staging.id), { includeMetadata: true, db: fromKnex(db) }),
-  );
+  const queue = queueOf(staging.id);
+  const [job] = await step('fetch a job', () => fetchTransfers(db, queue, 1));
   if (!job) throw new Error('there was no job to fetch');
-  const records = createRecords(db, boss);
-  const claim = { ...job, data: { imageId: place.imageId } };
+  const records = createRecords(db);
+  const claim = { ...job, name: queue, data: { imageId: place.imageId } };
   await step('begin the transfer', () => records.begin(claim));
   await step('record it as stored, job done', () => records.store(claim, receipt(place.imageId)));
 }

@@ -182,7 +182,7 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
   const transfer = {
     db,
     boss,
-    records: createRecords(db, boss),
+    records: createRecords(db),
     staging,
     checkStaged: (imageId: string) => disk.check(imageId, SMALL_BYTES),
     send: metrics.measure(createSend(storage, staging)),

@@ -4,7 +4,7 @@ import { isDatabaseOutage } from './outage.ts';
 const MOST_ITEMS = 32;
 
 /** How long patient items wait for others, in milliseconds. */
-const PATIENCE_MS = 25;
+const PATIENCE_MS = 100;
 
 type Waiting<Item, Outcome> = { item: Item; patient: boolean; settled: PromiseWithResolvers<Outcome> };
 
@@ -22,6 +22,8 @@ export function createGroupCommit<Item, Outcome>(
 ): (item: Item, patient?: boolean) => Promise<Outcome> {
   let waiting: Waiting<Item, Outcome>[] = [];
   let busy = false;
+  /** When several were last committed together. */
+  let crowded = Number.NEGATIVE_INFINITY;
   /** Ends the waiting of the patient. */
   let hurry = () => {};
 
@@ -45,12 +47,12 @@ export function createGroupCommit<Item, Outcome>(
       };
     });
   const work = async () => {
-    for (let last = 1; waiting.length > 0; ) {
-      if (last > 1 && mayWait()) await gather();
+    while (waiting.length > 0) {
+      if (performance.now() - crowded < PATIENCE_MS && mayWait()) await gather();
       const batch = waiting.slice(0, MOST_ITEMS);
       waiting = waiting.slice(MOST_ITEMS);
       await commit(batch);
-      last = batch.length;
+      if (batch.length > 1) crowded = performance.now();
     }
     busy = false;
   };

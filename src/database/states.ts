@@ -9,7 +9,8 @@
  * uploading     a place is claimed, bytes arrive in the staging area; their number is the size of the staged file
  *               (a small image that comes whole with its creation begins as `received`)
  * received      every byte is fsynced, and this row, the ticket's count and the transfer job were committed together
- * transferring  a worker sends it to the storage (again, after a try that ended without a receipt)
+ * transferring  a worker sends it to the storage (again, after a try that ended without a receipt); from the queue, where
+ *               others wait, an image that is stored within a moment goes there from `received` at once
  * stored        the storage's receipt is committed; the staged file goes next
  * failed        the storage kept failing or the staged file is lost; an admin may put it back to `received`
  * rejected      not an acceptable image: found here while uploading, or refused by the storage for good

@@ -2,16 +2,20 @@ import type { Database } from '../database/connection.ts';
 import { owedStatuses } from '../database/states.ts';
 import type { Receipt } from '../storage/port.ts';
 import type { Change } from './changes.ts';
-import { type ImageChanges, moveImages } from './transition.ts';
+import { type Beside, type ImageChanges, moveImages } from './transition.ts';
 
 /**
- * Records the store's receipts: the images are stored, their tickets counted (and completed by the last one). Do it in one
- * transaction with the end of their jobs; only after it may the staged files go. An image that another worker recorded
- * first is not among those it resolves to.
+ * Records the store's receipts: the images are stored, their tickets counted (and completed by the last one), and their jobs
+ * ended, in one statement; only after it may the staged files go. An image that another worker recorded first is not among
+ * those it resolves to.
  */
-export function recordStored(db: Database, stored: { imageId: string; receipt: Receipt }[]): Promise<Change[]> {
+export function recordStored(
+  db: Database,
+  stored: { imageId: string; receipt: Receipt }[],
+  endJobs: Beside,
+): Promise<Change[]> {
   const moves = stored.map(({ imageId, receipt }) => ({ imageId, changes: columnsOf(receipt) }));
-  return moveImages(db, moves, owedStatuses, 'stored');
+  return moveImages(db, moves, owedStatuses, 'stored', { beside: endJobs });
 }
 
 function columnsOf(receipt: Receipt): ImageChanges {

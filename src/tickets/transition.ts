@@ -34,6 +34,9 @@ export type ImageChanges = Partial<{
   stored_at: Date;
 }>;
 
+/** What else a statement changes. `bindings` are those of `sql`. */
+export type Beside = { sql: string; bindings: readonly unknown[] };
+
 /** Moves one image as `moveImages` does; null when nothing was moved. */
 export async function moveImage(
   db: Database,
@@ -55,13 +58,14 @@ export async function moveImage(
  *
  * @param holder when given, the process that must still be the images' holder: of another's upload nothing is moved
  * @param enqueue when given, queues the transfers of what was moved
+ * @param beside when given, done in the same statement, whatever is moved
  */
 export async function moveImages(
   db: Database,
   moves: { imageId: string; changes?: ImageChanges }[],
   from: readonly ImageStatus[],
   to: ImageStatus,
-  { holder, enqueue }: { holder?: string; enqueue?: EnqueueTransfers } = {},
+  { holder, enqueue, beside }: { holder?: string; enqueue?: EnqueueTransfers; beside?: Beside } = {},
 ): Promise<Change[]> {
   const columns = [...new Set(moves.flatMap(({ changes = {} }) => Object.keys(changes)))].sort();
   const live = Number(isLive(to));
@@ -95,9 +99,12 @@ export async function moveImages(
               ${received} * coalesce(size, 0) - held.received * bytes AS bytes_received,
               ${stored} * coalesce(size, 0) - held.stored * bytes AS bytes_stored
        FROM moved JOIN held ON held.id = moved.id
-     ), ${enqueue ? `queued AS (${enqueue('moved')}),` : ''} ${countChanges('tickets', `${changedTicket} AS ticket, images, steps`)}
+     ), ${enqueue ? `queued AS (${enqueue('moved')}),` : ''} ${beside ? `beside AS (${beside.sql}),` : ''} ${countChanges('tickets', `${changedTicket} AS ticket, images, steps`)}
      SELECT ticket, '[' || array_to_string(images, ',') || ']' AS images, '[' || array_to_string(steps, ',') || ']' AS steps FROM counted`,
-    [JSON.stringify(moves), liveStatuses, receivedStatuses, from, ...(holder === undefined ? [] : [holder]), to],
+    [
+      ...[JSON.stringify(moves), liveStatuses, receivedStatuses, from, ...(holder === undefined ? [] : [holder]), to],
+      ...(beside?.bindings ?? []),
+    ],
   )) as { rows: { ticket: TicketChanges['ticket']; images: string; steps: string }[] };
   return rows.flatMap(({ ticket, images, steps }) =>
     inTurn({ ticket, images: JSON.parse(images), steps: JSON.parse(steps) }).map(toChange),

@@ -1,19 +1,19 @@
 import type { PgBoss } from 'pg-boss';
-import type { Image } from '../database/models.ts';
-import { type Claim, HEARTBEAT_SECONDS, type TransferJob } from './queue.ts';
+import type { Database } from '../database/connection.ts';
+import { type Claim, fetchTransfers, HEARTBEAT_SECONDS, type OwedImage } from './queue.ts';
 
 /**
  * A job that this process has. `signal` aborts when the claim is lost: another process has the job by now. `image` is what
- * the job is about, as it was just received here; null for a job that was fetched.
+ * the job is about, null when it was not owed any more; `fresh` says that it was just received here.
  */
-export type HeldClaim = Claim & { signal: AbortSignal; image: Image | null };
+export type HeldClaim = Claim & { signal: AbortSignal; image: OwedImage | null; fresh: boolean };
 
 /** The jobs of a queue that this process has, and that have not ended. */
 export type Claims = {
   /** Takes so many jobs at most, those that have waited for longest first. */
   fetch(most: number): Promise<HeldClaim[]>;
   /** Holds the job of an image that was claimed when it was queued (handover.ts). */
-  hold(image: Image): HeldClaim;
+  hold(image: OwedImage): HeldClaim;
   /** To be called when the job has ended, or is back in the queue. */
   release(claim: HeldClaim): void;
   close(): void;
@@ -23,7 +23,7 @@ export type Claims = {
  * pg-boss's own workers fetch job by job, end each in a transaction of its own, and sleep by the clock. So they are fetched
  * and ended here, many at a time; what remains of a worker is to show that each job is held, all of them in one statement.
  */
-export function holdClaims(boss: PgBoss, queue: string): Claims {
+export function holdClaims(db: Database, boss: PgBoss, queue: string): Claims {
   const held = new Map<HeldClaim, AbortController>();
 
   const showSignsOfLife = async () => {
@@ -40,19 +40,19 @@ export function holdClaims(boss: PgBoss, queue: string): Claims {
   // One that fails says nothing about the claims.
   const beating = setInterval(() => showSignsOfLife().catch(() => {}), (HEARTBEAT_SECONDS / 2) * 1000);
 
-  const hold = ({ id, name, data, retryCount }: Claim, image: Image | null): HeldClaim => {
+  const hold = (id: string, retryCount: number, image: OwedImage | null, fresh: boolean): HeldClaim => {
     const lost = new AbortController();
-    const claim = { id, name, data, retryCount, image, signal: lost.signal };
+    const claim = { id, name: queue, data: { imageId: id }, retryCount, image, fresh, signal: lost.signal };
     held.set(claim, lost);
     return claim;
   };
 
   return {
     async fetch(most) {
-      const jobs = await boss.fetch<TransferJob>(queue, { batchSize: most });
-      return jobs.map((job) => hold(job, null));
+      const fetched = await fetchTransfers(db, queue, most);
+      return fetched.map(({ id, retryCount, image }) => hold(id, retryCount, image, false));
     },
-    hold: (image) => hold({ id: image.id, name: queue, data: { imageId: image.id }, retryCount: 0 }, image),
+    hold: (image) => hold(image.id, 0, image, true),
     release: (claim) => void held.delete(claim),
     close: () => clearInterval(beating),
   };

@@ -4,7 +4,9 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { prepared } from '../database/prepared.ts';
+import { owedStatuses } from '../database/states.ts';
 import { isId } from '../tickets/access.ts';
+import type { Beside } from '../tickets/transition.ts';
 import type { Staging } from '../uploads/staging.ts';
 
 /** What a job carries; its id is the image's id, so that queueing an image twice makes one job. */
@@ -12,6 +14,9 @@ export type TransferJob = { imageId: string };
 
 /** One claim of a job. */
 export type Claim = Pick<Job<TransferJob>, 'id' | 'name' | 'data' | 'retryCount'>;
+
+/** What a worker has to know of an image to send it. */
+export type OwedImage = Pick<Image, 'id' | 'ticketId' | 'size' | 'filename' | 'contentType' | 'sha256' | 'attempts'>;
 
 /** Each staging area has its own queue: only who has the file can send it. */
 export function queueOf(stagingId: string): string {
@@ -126,6 +131,49 @@ export function enqueueTransfers(images: string): string {
                  ${QUEUE.retryBackoff}, ${QUEUE.expireInSeconds}, ${QUEUE.deleteAfterSeconds}, ${QUEUE.heartbeatSeconds},
                  now() + interval '${QUEUE.retentionSeconds} s'
           FROM ${images} ON CONFLICT DO NOTHING`;
+}
+
+/**
+ * Claims jobs as pg-boss's `fetch` does it, so many at most, those first that wait for longest; with their images, null when
+ * they are not owed.
+ */
+export async function fetchTransfers(
+  db: Database,
+  queue: string,
+  most: number,
+): Promise<(Pick<Claim, 'id' | 'retryCount'> & { image: OwedImage | null })[]> {
+  const { rows } = (await prepared(
+    db,
+    `WITH next AS (
+       SELECT id FROM pgboss.job WHERE name = ? AND state < 'active' AND NOT blocked AND start_after <= now()
+       ORDER BY priority DESC, created_on LIMIT ? FOR UPDATE SKIP LOCKED
+     ), claimed AS (
+       UPDATE pgboss.job SET state = 'active', started_on = now(), heartbeat_on = now(),
+         retry_count = CASE WHEN started_on IS NULL THEN retry_count ELSE retry_count + 1 END
+       WHERE name = ? AND id = ANY (ARRAY(SELECT id FROM next)) RETURNING id, retry_count
+     ), owed AS (
+       SELECT id, ticket_id, size, filename, content_type, sha256, attempts FROM images
+       -- By ids and nothing else, for the reasons of moveImages.
+       WHERE id = ANY (ARRAY(SELECT id FROM claimed)) AND array_position(?::text[], status) IS NOT NULL
+     )
+     SELECT claimed.id, retry_count AS "retryCount", ticket_id AS "ticketId", size, filename, content_type AS "contentType",
+            sha256, attempts
+     FROM claimed LEFT JOIN owed USING (id) ORDER BY claimed.id`,
+    [queue, most, queue, owedStatuses],
+  )) as { rows: (OwedImage & { retryCount: number })[] };
+  return rows.map(({ retryCount, ...image }) => ({ id: image.id, retryCount, image: image.ticketId ? image : null }));
+}
+
+/**
+ * SQL that ends the jobs of transfers, for the statement that records what they achieved. They are gone then: the image says
+ * all there is to say. As pg-boss's `complete` it leaves alone what another worker has claimed meanwhile.
+ */
+export function endTransfers(claims: Claim[]): Beside {
+  return {
+    sql: `DELETE FROM pgboss.job WHERE name = ? AND id = ANY (?::uuid[]) AND state = 'active'
+          AND id || ':' || retry_count = ANY (?::text[])`,
+    bindings: [claims[0]?.name, claims.map(({ id }) => id), claims.map(({ id, retryCount }) => `${id}:${retryCount}`)],
+  };
 }
 
 /** Queues an image again whose job has ended: the old one would keep the new one out, their ids being the same. */

@@ -1,15 +1,15 @@
-import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import type { Receipt, Storage } from '../storage/port.ts';
 import type { Checked } from '../uploads/disk-thread.ts';
 import type { Staging } from '../uploads/staging.ts';
+import type { OwedImage } from './queue.ts';
 
 /**
  * Sends an image to the storage, if its staged file is what was received: `checking` says what it has now. Throws what
  * `Storage.put` throws, and `staged-file-lost` for a file that is gone or was changed.
  */
 export type Send = (
-  image: Image,
+  image: OwedImage,
   checking: Promise<Checked>,
   options: Parameters<Storage['put']>[1],
 ) => Promise<Receipt>;

@@ -2,7 +2,7 @@ import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, type Ticket } from '../database/models.ts';
-import { isReceived, isStaged } from '../database/states.ts';
+import { isReceived, isStaged, owedStatuses } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
 import type { Reach } from '../failpoints.ts';
 import type { ReportProgress } from '../progress/hub.ts';
@@ -12,7 +12,7 @@ import { type ImageChanges, moveImage } from '../tickets/transition.ts';
 import type { Checked } from '../uploads/disk-thread.ts';
 import type { Staging } from '../uploads/staging.ts';
 import type { Breaker } from './breaker.ts';
-import { type Claim, inside } from './queue.ts';
+import { type Claim, inside, type OwedImage } from './queue.ts';
 import type { Records } from './records.ts';
 import type { Send } from './send.ts';
 import type { TakeTurn } from './turns.ts';
@@ -38,6 +38,12 @@ export type TransferDeps = {
   log: Logger;
 };
 
+/**
+ * A transfer from the queue is noted as begun when it has taken so long, in milliseconds: one that is over before is seen by
+ * nobody, and its note would take as much as all else that is recorded of it.
+ */
+const QUICK_MS = 250;
+
 /** How a claim ended: `done`, or back in the queue for so many milliseconds. */
 export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: number };
 
@@ -50,23 +56,25 @@ export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: numbe
  */
 export async function transferImage(
   deps: TransferDeps,
-  claim: Claim & { image?: Image | null },
+  claim: Claim & { image?: OwedImage | null; fresh?: boolean },
   signal: AbortSignal,
 ): Promise<TransferEnd> {
   const { send, breaker, takeTurn, reach } = deps;
   await reach('transfer.fetched');
   await breaker.pass(signal);
   const checking = deps.checkStaged(claim.data.imageId);
-  const noting = noteBegin(deps, claim);
-  // Both are awaited below, where they are wanted.
+  // Who sends hears of it.
   checking.catch(() => {});
-  noting.catch(() => {});
-  // An image that was just received here is on its way while it is being noted that it is; of another nobody knows yet
-  // whether it needs to be.
-  const image = claim.image ?? (await noting)?.image;
+  // Who just sent an image hears at once that it goes on. Of one that is not known nobody knows yet whether it needs to be sent.
+  const early = claim.fresh || !claim.image ? noteBegin(deps, claim, 0) : null;
+  const image = claim.image ?? (await early?.begun)?.image;
   if (!image) return settleEnded(deps, claim);
+  // What is not here yet is nothing to take a turn for.
+  await Promise.allSettled([checking]);
   const endTurn = await takeTurn(signal);
+  const noting = early ?? noteBegin(deps, claim, QUICK_MS);
   let receipt: Receipt;
+  let others = false;
   try {
     // The storage may have asked for a pause meanwhile.
     await breaker.pass(signal);
@@ -74,15 +82,16 @@ export async function transferImage(
       signal,
       onProgress: (bytes) => {
         void reach('transfer.sending');
-        void noting.then((begun) => begun && report(deps, begun, bytes)).catch(() => {});
+        void noting.begun.then((begun) => begun && report(deps, begun, bytes)).catch(() => {});
       },
     });
-    await noting;
+    await noting.end();
     await reach('transfer.answered');
   } catch (error) {
+    const noted = noting.end();
     signal.throwIfAborted();
     // When that could not be noted, neither can this.
-    await noting;
+    await noted;
     const failure =
       error instanceof HoplaError
         ? error
@@ -90,9 +99,9 @@ export async function transferImage(
     return recordFailure(deps, claim, image, failure);
   } finally {
     // Others send while the database records this one.
-    endTurn();
+    others = endTurn();
   }
-  const stored = await deps.records.store(claim, receipt);
+  const stored = await deps.records.store(claim, receipt, others);
   await reach('transfer.recorded');
   if (!stored) {
     await settleUnwanted(deps, image.id, receipt, signal);
@@ -105,10 +114,32 @@ export async function transferImage(
   return { state: 'done' };
 }
 
-async function noteBegin({ records, reach }: TransferDeps, claim: Claim): Promise<Change | null> {
-  const begun = await records.begin(claim);
-  if (begun) await reach('transfer.begun');
-  return begun;
+type Noting = {
+  /** What was noted; null when the image needs no transfer any more, or the transfer ended first. */
+  begun: Promise<Change | null>;
+  /** Waits for what is being noted; what is not yet never will be. */
+  end(): Promise<unknown>;
+};
+
+/** Notes that a transfer begins, `delayMs` from now. */
+function noteBegin({ records, reach }: TransferDeps, claim: Claim, delayMs: number): Noting {
+  const { promise: begun, resolve } = Promise.withResolvers<Change | null>();
+  const note = async () => {
+    const change = await records.begin(claim);
+    if (change) await reach('transfer.begun');
+    return change;
+  };
+  // Whoever needs it awaits it.
+  begun.catch(() => {});
+  const timer = delayMs > 0 ? setTimeout(() => resolve(note()), delayMs) : resolve(note());
+  return {
+    begun,
+    end() {
+      if (timer) clearTimeout(timer);
+      resolve(null);
+      return begun;
+    },
+  };
 }
 
 function report({ reportProgress }: TransferDeps, { image, ticket }: Change, bytes: number): void {
@@ -165,7 +196,7 @@ function backoffMs(attempts: number): number {
 async function recordFailure(
   deps: TransferDeps,
   claim: Claim,
-  image: Image,
+  image: OwedImage,
   failure: HoplaError,
 ): Promise<TransferEnd> {
   const { log, maxAttempts, breaker } = deps;
@@ -194,13 +225,13 @@ async function recordFailure(
 async function giveUp(
   deps: TransferDeps,
   claim: Claim,
-  image: Image,
+  image: OwedImage,
   failure: HoplaError,
   attempts: number,
 ): Promise<TransferEnd> {
   const status = failure.code === 'storage-refused' ? 'rejected' : 'failed';
   const change = await deps.db.transaction(async (trx) => {
-    const moved = await moveImage(trx, image.id, ['transferring'], status, { attempts, ...errorColumns(failure) });
+    const moved = await moveImage(trx, image.id, owedStatuses, status, { attempts, ...errorColumns(failure) });
     await insistOnClaim(deps.boss.complete(claim.name, claim, null, { db: inside(trx) }));
     return moved;
   });
@@ -218,7 +249,7 @@ async function giveUp(
   return { state: 'done' };
 }
 
-function aboutFailure({ id, ticketId }: Image, failure: HoplaError) {
+function aboutFailure({ id, ticketId }: OwedImage, failure: HoplaError) {
   return { err: failure, imageId: id, ticketId, code: failure.code };
 }
 
@@ -227,10 +258,11 @@ export async function handBack(
   { db, boss }: Pick<TransferDeps, 'db' | 'boss'>,
   claim: Claim,
   delayMs: number,
-  changes: ImageChanges = {},
+  changes?: ImageChanges,
 ): Promise<void> {
   await db.transaction(async (trx) => {
-    await moveImage(trx, claim.data.imageId, ['transferring'], 'received', changes);
+    // Of one that was not noted as begun there may be nothing to change.
+    await moveImage(trx, claim.data.imageId, changes ? owedStatuses : ['transferring'], 'received', changes);
     await insistOnClaim(boss.fail(claim.name, claim, null, { db: inside(trx) }));
     // In seconds from the database's now: our clock may be another.
     await boss.update(claim.name, undefined, { id: claim.id, startAfter: delayMs / 1000, db: inside(trx) });

@@ -7,7 +7,8 @@ export type Turns = {
   /** Sends away all who wait, and all who come. Who sends goes on. */
   close(reason: Error): void;
 };
-export type TakeTurn = (signal: AbortSignal) => Promise<() => void>;
+/** What ends a turn says whether others go on. */
+export type TakeTurn = (signal: AbortSignal) => Promise<() => boolean>;
 
 /**
  * How far ahead transfers are begun, in milliseconds: for so long turns go to what is here while the next are fetched. Of
@@ -54,6 +55,7 @@ export function createTurns(concurrency: number): Turns {
         const ms = performance.now() - began;
         sendMs = Number.isFinite(sendMs) ? 0.9 * sendMs + 0.1 * ms : ms;
         leave();
+        return sending > 0;
       };
     },
     wanted: () => concurrency + Math.min(MOST_AHEAD, Math.floor((concurrency * AHEAD_MS) / sendMs)),

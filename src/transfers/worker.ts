@@ -34,7 +34,7 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
   const { boss, staging, breaker, log } = deps;
   const stopping = new AbortController();
   const ending = new Error('the process is stopping');
-  const claims = holdClaims(boss, queueOf(staging.id));
+  const claims = holdClaims(deps.db, boss, queueOf(staging.id));
   const turns = createTurns(concurrency);
   const running = new Set<Promise<void>>();
   /** Those of the running that have not sent yet. */
@@ -89,9 +89,10 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
   const start = (claim: HeldClaim, run: (claim: HeldClaim) => Promise<void> = handle): Promise<void> => {
     unsent.add(claim);
     const ended = run(claim).finally(() => {
-      if (unsent.delete(claim)) look();
+      unsent.delete(claim);
       running.delete(ended);
       claims.release(claim);
+      look();
     });
     running.add(ended);
     return ended;
@@ -100,8 +101,9 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
     const takeTurn: TakeTurn = async (signal) => {
       const end = await turns.take(signal);
       return () => {
-        end();
+        const others = end();
         if (unsent.delete(claim)) look();
+        return others;
       };
     };
     try {

@@ -6,14 +6,14 @@ const live = ['uploading', 'received', 'transferring', 'stored', 'failed'];
 const unfinished = ['uploading', 'received', 'transferring', 'failed'];
 
 /**
- * Single steps of an image (src/database/states.ts). From `transferring` it may be handed back; a try whose job was given
- * to another meanwhile may still bring the receipt, then of an image that is `received` again. An image that comes whole
+ * Single steps of an image (src/database/states.ts). From `transferring` it may be handed back; a try that is over quickly
+ * is not noted as begun, and one whose job was given to another meanwhile may still bring the receipt. An image that comes whole
  * with its creation may begin as `received`.
  */
 const steps: Record<string, readonly string[]> = {
   new: ['uploading', 'received'],
   uploading: ['uploading', 'received', 'rejected', 'cancelled', 'expired'],
-  received: ['transferring', 'stored'],
+  received: ['transferring', 'received', 'stored', 'failed', 'rejected'],
   transferring: ['transferring', 'received', 'stored', 'failed', 'rejected'],
   failed: ['received'],
 };

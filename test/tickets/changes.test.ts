@@ -88,6 +88,7 @@ describe('the changes of a ticket that one statement makes', () => {
     const stored = await recordStored(
       gateway.db,
       requests.map(({ imageId, size }) => ({ imageId, receipt: receiptOf(size ?? 0) })),
+      { sql: 'SELECT', bindings: [] },
     );
     expect(stored.map(({ ticket }) => ticket.version)).to.deep.equal(requests.map((_, n) => n + 2 + 2 * IMAGES));
     const ends = await heard(id, 1 + 3 * IMAGES);

@@ -42,8 +42,9 @@ describe('a worker', () => {
   const takeAway = () =>
     gateway.db.raw(`UPDATE pgboss.job SET state = 'retry', start_after = now() WHERE id = ?`, [begun.imageId]);
   const image = async () => (await Image.query(gateway.db).findById(begun.imageId)) ?? expect.fail('no image');
+  /** `gone` as when it has ended with what it achieved. */
   const jobState = async () =>
-    (await gateway.db.raw('SELECT state FROM pgboss.job WHERE id = ?', [begun.imageId])).rows[0]?.state;
+    (await gateway.db.raw('SELECT state FROM pgboss.job WHERE id = ?', [begun.imageId])).rows[0]?.state ?? 'gone';
   const failOnce = (status: number, message = 'trouble') =>
     gateway.cloudinary.faults.add({
       match: { operation: 'upload' },
@@ -85,7 +86,7 @@ describe('a worker', () => {
     deps = {
       db: gateway.db,
       boss,
-      records: createRecords(gateway.db, boss),
+      records: createRecords(gateway.db),
       staging,
       checkStaged: (imageId) => disk.check(imageId, 0),
       send: createSend(storage, staging),
@@ -126,7 +127,7 @@ describe('a worker', () => {
 
       expect(await transferImage(deps, second, noAbort)).to.deep.equal({ state: 'done' });
       await expectStoredOnce(`${gateway.config.DATA_DIR}/cloudinary`, await untilImage(api, begun, ['stored']), bytes);
-      expect(await jobState()).to.equal('completed');
+      expect(await jobState()).to.equal('gone');
     });
   }
 
@@ -139,7 +140,7 @@ describe('a worker', () => {
       .entries({ publicId: `hopla/${begun.imageId}` })
       .map(({ operation, answered }) => `${operation} ${answered}`);
     expect(answered).to.deep.equal(['upload 200', 'destroy 200']);
-    expect(await jobState()).to.equal('completed');
+    expect(await jobState()).to.equal('gone');
   });
 
   it('that lost its job and succeeds all the same is believed, and the other one finds it done', async () => {
@@ -152,6 +153,38 @@ describe('a worker', () => {
     expect(await transferImage(deps, second, noAbort)).to.deep.equal({ state: 'done' });
     expect(await jobState()).to.equal('completed');
     await expectStoredOnce(`${gateway.config.DATA_DIR}/cloudinary`, await untilImage(api, begun, ['stored']), bytes);
+  });
+
+  for (const [how, ms, steps] of [
+    ['notes that a transfer begins, should it take a while', 600, ['transferring', 'stored']],
+    ['leaves out the note of one that is over before', 0, ['stored']],
+  ] as const) {
+    it(`that fetches an image with its job ${how}`, async () => {
+      gateway.cloudinary.faults.add({ match: { operation: 'upload' }, fault: { kind: 'delay', ms } });
+      const versionOf = async () => (await api.ticket(begun.ticket.id)).version;
+      const before = await versionOf();
+      const job = await fetchJob();
+      const reached: string[] = [];
+      const reach: Reach = (point) => {
+        if (!point.endsWith('sending')) reached.push(point);
+        return undefined;
+      };
+      await transferImage({ ...deps, reach }, { ...job, image: await image(), fresh: false }, noAbort);
+      expect(reached.includes('transfer.begun')).to.equal(steps.length > 1);
+      expect(await versionOf()).to.equal(before + steps.length);
+      await expectStoredOnce(`${gateway.config.DATA_DIR}/cloudinary`, await untilImage(api, begun, ['stored']), bytes);
+    });
+  }
+
+  it('counts the failures of an image that was not noted as begun', async () => {
+    failOnce(500);
+    const job = await fetchJob();
+    await transferImage({ ...deps, maxAttempts: 2 }, { ...job, image: await image(), fresh: false }, noAbort);
+    expect(await image()).to.include({ status: 'received', attempts: 1, errorCode: 'storage-unavailable' });
+    expect(await jobState()).to.equal('retry');
+    await gateway.db.raw('UPDATE pgboss.job SET start_after = now() WHERE id = ?', [begun.imageId]);
+    await transferImage(deps, await fetchJob(), noAbort);
+    expect(await image()).to.include({ status: 'stored', attempts: 1 });
   });
 
   it('gives no alarm when the file went because the image was cancelled', async () => {

@@ -33,11 +33,13 @@ describe('an image that was just received', () => {
   after(() => gateway.close());
   afterEach(() => gateway.cloudinary.faults.clear());
 
-  /** Whether the job was claimed in the transaction that queued it. */
+  /** Whether the job, which is there as long as the image is not stored, was claimed in the transaction that queued it. */
   const handedOver = async (id: string): Promise<boolean> => {
     const { rows } = await gateway.db.raw('SELECT started_on = created_on AS given FROM pgboss.job WHERE id = ?', [id]);
-    return rows[0]?.given;
+    expect(rows).to.have.length(1);
+    return rows[0].given === true;
   };
+  const letStoreTakeItsTime = () => gateway.cloudinary.faults.add({ times: 1, fault: { kind: 'delay', ms: 1_000 } });
   const imagesOf = async (ticket: Json): Promise<Json[]> => (await api.ticket(ticket.id)).images;
 
   for (const [how, bytes, options] of [
@@ -45,21 +47,22 @@ describe('an image that was just received', () => {
     ['in pieces', jpeg({ bytes: 300_000 }), { chunkSize: 100_000 }],
   ] as const) {
     it(`goes to the worker that waits, when it came ${how}`, async () => {
+      letStoreTakeItsTime();
       const ticket = await api.openTicket(1);
       await tusUpload(bytes, { ...tusOptions(ticket), ...options });
+      expect(await handedOver((await imagesOf(ticket))[0]?.id)).to.equal(true);
       const { images } = await untilCompleted(api, ticket.id);
-      expect(await handedOver(images[0].id)).to.equal(true);
       await expectStoredOnce(`${gateway.config.DATA_DIR}/cloudinary`, images[0], bytes);
     });
   }
 
   it('waits in the queue while the worker has another, and is stored after it', async () => {
-    gateway.cloudinary.faults.add({ times: 1, fault: { kind: 'delay', ms: 300 } });
+    letStoreTakeItsTime();
     const ticket = await api.openTicket(2);
     for (const _ of 'ab') await tusUpload(small, { ...tusOptions(ticket), ...whole });
-    const { images } = await untilCompleted(api, ticket.id);
-    const given = await Promise.all(images.map(({ id }: Json) => handedOver(id)));
+    const given = await Promise.all((await imagesOf(ticket)).map(({ id }) => handedOver(id)));
     expect(given.toSorted()).to.deep.equal([false, true]);
+    await untilCompleted(api, ticket.id);
   });
 
   it('waits in the queue while the storage wants to be left alone', async () => {
@@ -73,7 +76,7 @@ describe('an image that was just received', () => {
     await until('the first was refused', async () => (await imagesOf(ticket))[0]?.error);
     await tusUpload(small, { ...tusOptions(ticket), ...whole });
     const second = (await imagesOf(ticket)).find(({ error }) => !error);
-    expect(await handedOver(second?.id)).not.to.equal(true);
+    expect(await handedOver(second?.id)).to.equal(false);
     await untilCompleted(api, ticket.id);
   });
 
@@ -145,7 +148,7 @@ describe('an answer of the database that is lost', () => {
     const disk = startDiskThread({ directory: staging.directory, sniffs: false, buffers: createBufferPool() });
     resources.defer(() => disk.close());
     deps = {
-      ...{ db: gateway.db, boss, records: createRecords(gateway.db, boss), staging, storage, breaker, log },
+      ...{ db: gateway.db, boss, records: createRecords(gateway.db), staging, storage, breaker, log },
       ...{ checkStaged: (imageId) => disk.check(imageId, SMALL_BYTES), send: createSend(storage, staging) },
       ...{ maxAttempts: 3, giveBack: async () => false },
       ...{ reportProgress: () => {}, countStored: () => {}, reach: () => undefined },
@@ -221,7 +224,7 @@ describe('an answer of the database that is lost', () => {
     const tickets = await api.openTicket(6);
     await begun.send();
     for (let n = 0; n < 6; n++) await tusUpload(small, { ...tusOptions(tickets), ...whole });
-    gateway.cloudinary.faults.add({ fault: { kind: 'delay', ms: 200 } });
+    gateway.cloudinary.faults.add({ fault: { kind: 'delay', ms: 1_500 } });
     workers = startWorkers(deps, 1);
     await untilImage(api, begun, ['transferring']);
     await workers.close(0);

@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import type { PgBoss } from 'pg-boss';
 import pino from 'pino';
 import { connectDatabase, type Database, migrate } from '../../src/database/connection.ts';
-import { enqueueTransfers, queueOf, startQueue } from '../../src/transfers/queue.ts';
+import { endTransfers, enqueueTransfers, fetchTransfers, queueOf, startQueue } from '../../src/transfers/queue.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 describe('a transfer that is queued in our own statement', () => {
@@ -43,5 +43,50 @@ describe('a transfer that is queued in our own statement', () => {
       [theirs, ours].sort().map((id) => ({ id, data: { imageId: id } })),
     );
     expect({ ...made, id: '', data: '' }).to.deep.equal({ ...expected, id: '', data: '' });
+    await db.raw('DELETE FROM pgboss.job');
+  });
+
+  it('is claimed as pg-boss would have claimed it, those first that wait for longest, and none before its time', async () => {
+    const [early, late, waiting] = [randomUUIDv7(), randomUUIDv7(), randomUUIDv7()];
+    const queue = queueOf(staging.id);
+    const queueUp = (id: string, options = {}) => boss.insert(queue, [{ id, data: { imageId: id }, ...options }]);
+    await queueUp(late);
+    await queueUp(waiting, { startAfter: 60 });
+    await db.raw(`UPDATE pgboss.job SET created_on = created_on + interval '1 s' WHERE id = ?`, [late]);
+    await queueUp(early);
+    const states = async () => {
+      const { rows } = await db.raw(
+        `SELECT id, state, retry_count, heartbeat_on = started_on AS beats, started_on IS NULL AS idle
+         FROM pgboss.job ORDER BY id`,
+      );
+      return new Map(rows.map(({ id, ...row }: { id: string }) => [id, row]));
+    };
+    for (const retryCount of [0, 1]) {
+      // Of an image that is not owed nothing is known.
+      expect(await fetchTransfers(db, queue, 1)).to.deep.equal([{ id: early, retryCount, image: null }]);
+      expect((await boss.fetch(queue)).map(({ id }) => id)).to.deep.equal([late]);
+      const now = await states();
+      expect(now.get(early)).to.deep.equal(now.get(late));
+      expect(now.get(early)).to.include({ state: 'active', retry_count: retryCount });
+      expect(await fetchTransfers(db, queue, 9)).to.deep.equal([]);
+      await boss.fail(queue, [early, late]);
+      await db.raw(`UPDATE pgboss.job SET start_after = now() WHERE state = 'retry'`);
+    }
+    await db.raw('DELETE FROM pgboss.job');
+  });
+
+  it('ends for the attempt that claimed it, and no other', async () => {
+    const id = randomUUIDv7();
+    const name = queueOf(staging.id);
+    await boss.insert(name, [{ id, data: { imageId: id } }]);
+    const end = async (retryCount: number) => {
+      const { sql, bindings } = endTransfers([{ id, name, data: { imageId: id }, retryCount }]);
+      return (await db.raw(sql, bindings as never)).rowCount;
+    };
+    expect(await end(0), 'nobody claimed it').to.equal(0);
+    await fetchTransfers(db, name, 1);
+    expect(await end(1), 'of an attempt that is to come').to.equal(0);
+    expect(await end(0)).to.equal(1);
+    expect((await db.raw('SELECT FROM pgboss.job')).rowCount).to.equal(0);
   });
 });
