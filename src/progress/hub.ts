@@ -52,7 +52,7 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
   const watchers = new Set<Watcher>();
   const origin = randomUUID();
   const closing = new AbortController();
-  const pending = new Map<string, Progress>();
+  let pending = new Map<string, Progress>();
 
   const heard = (keys: string[], tell: (listener: Listener) => void) => {
     for (const key of keys) for (const listener of listeners.get(key) ?? []) tell(listener);
@@ -109,7 +109,10 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
       const payloads: string[] = [];
       for (let start = 0; start < items.length; start += PROGRESS_PER_PAYLOAD)
         payloads.push(`${origin}\n${JSON.stringify(items.slice(start, start + PROGRESS_PER_PAYLOAD))}`);
-      await db.raw('SELECT pg_notify(?, payload) FROM unnest(?::text[]) AS payload', ['hopla_progress', payloads]);
+      await db.raw('SELECT pg_notify(?, payload) FROM json_array_elements_text(?) AS payload', [
+        'hopla_progress',
+        JSON.stringify(payloads),
+      ]);
     } catch (error) {
       log.debug({ err: error }, 'progress not announced');
     } finally {
@@ -119,7 +122,7 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
   const ticking = setInterval(() => {
     if (pending.size === 0) return;
     const items = [...pending.values()];
-    pending.clear();
+    pending = new Map();
     for (const item of items) deliverProgress(item);
     void tellOthers(items);
   }, PROGRESS_MS);

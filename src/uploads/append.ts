@@ -33,158 +33,186 @@ export type AppendRequest = {
  * Reads the Node stream as it is and never destroys it: the answer to the client still needs its socket. Of a body that
  * is ended early the rest is drained. Rejects with what `write` threw.
  */
-export async function appendBody(request: AppendRequest): Promise<AppendEnd> {
-  const { source, patienceMs = Number.POSITIVE_INFINITY, write } = request;
-  const deadline = performance.now() + patienceMs;
-  const body = takeBody(request);
-  // One buffer is written while the next one fills.
-  let writing: Promise<void> = Promise.resolve();
-  let failed = false;
-  const flush = async () => {
-    await writing;
-    const lent = body.handOut();
-    if (!lent) return;
-    writing = write(lent).finally(lent.giveBack);
-    // What is wrong is told at once, whether or not the rest ever comes.
-    writing.catch(() => {
-      failed = true;
-      body.wake();
-    });
+export function appendBody(request: AppendRequest): Promise<AppendEnd> {
+  return new Promise((resolve, reject) => new Appending(request, resolve, reject).start());
+}
+
+/**
+ * Copies a body into buffers piece by piece, right when a piece comes: then it is still in the processor's cache. One buffer
+ * is written while the next one fills.
+ *
+ * Told of events instead of waiting for each with a promise: a slow body spends its life waiting, and what is made for a wait
+ * that long is old when it ends, out of reach of the quick collections.
+ */
+class Appending {
+  readonly #request: AppendRequest;
+  readonly #resolve: (end: AppendEnd) => void;
+  readonly #reject: (error: unknown) => void;
+  /** The buffer that fills. */
+  #lent: Lent | null = null;
+  /** Where in the file it begins, or the next one will. */
+  #offset: number;
+  /** The piece that came last, and what of it has found no room yet. No other comes until it has. */
+  #piece: Buffer | null = null;
+  #rest: Buffer | null = null;
+  #taken = 0;
+  #excess = false;
+  #writing = false;
+  #waiting = false;
+  /** Its last bytes came alone: those that come after a while are written at once. */
+  #slow = false;
+  #writtenAt = 0;
+  /** Looks whether anything was `taken` since it was `seen`. */
+  #gathering: NodeJS.Timeout | undefined;
+  #gathers = false;
+  #seen = 0;
+  #patience: NodeJS.Timeout | undefined;
+  #late = false;
+  #end: AppendEnd | null = null;
+  #failure: { error: unknown } | null = null;
+
+  constructor(request: AppendRequest, resolve: (end: AppendEnd) => void, reject: (error: unknown) => void) {
+    this.#request = request;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#offset = request.position;
+  }
+
+  start(): void {
+    const { source, signal, patienceMs } = this.#request;
+    source.on('data', this.#take);
+    for (const event of ENDS) source.on(event, this.#advance);
+    signal?.addEventListener('abort', this.#advance);
+    if (patienceMs !== undefined) this.#patience = setTimeout(this.#giveUp, patienceMs);
+    this.#advance();
+  }
+
+  readonly #take = (next: Buffer): void => {
+    const { source, limit } = this.#request;
+    const room = limit - this.#taken;
+    const fitting = next.length > room ? next.subarray(0, room) : next;
+    this.#taken += fitting.length;
+    this.#excess ||= fitting.length < next.length;
+    this.#piece = next;
+    this.#rest = fitting.length > 0 ? fitting : null;
+    const begins = this.#lent === null;
+    if (begins && this.#slow) this.#slow = performance.now() - this.#writtenAt > GATHER_MS;
+    this.#pour();
+    if (this.#rest) source.pause();
+    if (begins || this.#rest || this.#excess || this.#lent?.full) this.#advance();
   };
-  // Of a slow body, whose last bytes came alone: those that come after a while go at once.
-  let slow = false;
-  let end: AppendEnd | null = null;
-  try {
-    for (;;) {
-      if (body.isFull()) await flush();
-      if (failed) await writing;
-      if (body.isStuck()) {
-        await body.findRoom();
-        continue;
-      }
-      const now = performance.now();
-      const left = deadline - now;
-      end = body.end() ?? (left <= 0 ? 'unfinished' : null);
-      // What comes from now on is for whoever goes on with it.
-      if (end === 'unfinished') source.pause();
-      if (end) break;
-      if (!body.holds()) {
-        await body.next(left);
-        slow &&= performance.now() - now > GATHER_MS;
-      } else if (slow || !(await body.next(Math.min(GATHER_MS, left)))) {
-        slow = true;
-        await flush();
-      }
+
+  #pour(): void {
+    while (this.#rest && !this.#lent?.full) {
+      this.#lent ??= this.#request.buffers.take(this.#offset);
+      if (!this.#lent) return;
+      const some = this.#lent.add(this.#rest);
+      this.#rest = some < this.#rest.length ? this.#rest.subarray(some) : null;
     }
-    await flush();
-    await writing;
-    return end;
-  } finally {
-    body.close(end === 'unfinished');
+    if (this.#rest || !this.#piece) return;
+    free(this.#piece);
+    this.#piece = null;
+  }
+
+  /** Sees to it that a buffer that begins to fill does not wait for its end for ever. */
+  #gather(): void {
+    if (this.#gathers) return;
+    this.#gathers = true;
+    this.#seen = this.#taken;
+    this.#gathering = this.#gathering?.refresh() ?? setTimeout(this.#look, GATHER_MS);
+  }
+
+  readonly #look = (): void => {
+    this.#gathers = false;
+    if (!this.#lent) return;
+    if (this.#taken > this.#seen) this.#gather();
+    else {
+      this.#slow = true;
+      this.#advance();
+    }
+  };
+
+  readonly #giveUp = (): void => {
+    this.#late = true;
+    this.#advance();
+  };
+
+  /** Does what can be done now; called whenever that may have changed. */
+  readonly #advance = (): void => {
+    if (this.#waiting) return;
+    const { source } = this.#request;
+    this.#end ??= this.#ending();
+    do this.#pour();
+    while (this.#handOut());
+    if (this.#rest && !this.#lent) void this.#findRoom();
+    // What comes from now on is for whoever goes on with it.
+    else if (this.#end) source.pause();
+    else if (!this.#rest) source.resume();
+    if (this.#lent && !this.#slow) this.#gather();
+    const done = this.#end && !this.#lent && !this.#rest && !this.#writing;
+    if (done || (this.#failure && !this.#waiting)) this.#finish();
+  };
+
+  #ending(): AppendEnd | null {
+    const { source, signal } = this.#request;
+    if (this.#excess) return 'too-long';
+    if (source.readableEnded) return 'complete';
+    if (signal?.aborted) return 'aborted';
+    if (source.destroyed) return 'cut';
+    return this.#late ? 'unfinished' : null;
+  }
+
+  async #findRoom(): Promise<void> {
+    this.#waiting = true;
+    this.#lent = await this.#request.buffers.wait(this.#offset);
+    this.#waiting = false;
+    this.#advance();
+  }
+
+  /** Writes what the buffer has, when it is time to; true when there is room for another. */
+  #handOut(): boolean {
+    const lent = this.#lent;
+    if (!lent || this.#writing || this.#failure || !(lent.full || this.#slow || this.#end)) return false;
+    this.#lent = null;
+    this.#offset = lent.end;
+    void this.#write(lent);
+    return true;
+  }
+
+  async #write(lent: Lent): Promise<void> {
+    this.#writing = true;
+    this.#writtenAt = performance.now();
+    try {
+      await this.#request.write(lent);
+    } catch (error) {
+      // Told at once, whether or not the rest ever comes.
+      this.#failure = { error };
+    }
+    lent.giveBack();
+    this.#writing = false;
+    this.#advance();
+  }
+
+  #finish(): void {
+    const { source, signal } = this.#request;
+    source.off('data', this.#take);
+    for (const event of ENDS) source.off(event, this.#advance);
+    signal?.removeEventListener('abort', this.#advance);
+    clearTimeout(this.#gathering);
+    clearTimeout(this.#patience);
+    this.#lent?.giveBack();
+    // An error after this has no other listener, and a client that leaves must not end the process.
+    source.on('error', ignore);
+    // Node drains a body that nobody began to read, but not the rest of this one: a client that waits to send it would
+    // never look at its answer, and the connection would be of no more use.
+    if (this.#end === 'unfinished' && !this.#failure) source.pause();
+    else source.resume();
+    if (this.#failure) this.#reject(this.#failure.error);
+    else if (this.#end) this.#resolve(this.#end);
   }
 }
 
-/** Copies a body into buffers piece by piece, right when a piece comes: then it is still in the processor's cache. */
-function takeBody({ source, position, limit, signal, buffers }: AppendRequest) {
-  let lent: Lent | null = null;
-  /** What comes next after the buffers that were handed out. */
-  let offset = position;
-  let taken = 0;
-  let excess = false;
-  /** The piece that came last, and what of it has found no room yet. */
-  let piece: Buffer | null = null;
-  let rest: Buffer | null = null;
-  let changed = true;
-  let wake: (() => void) | null = null;
-
-  const notice = () => {
-    changed = true;
-    wake?.();
-  };
-  const pour = () => {
-    while (rest && !lent?.full) {
-      lent ??= buffers.take(offset);
-      if (!lent) return;
-      const some = lent.add(rest);
-      rest = some < rest.length ? rest.subarray(some) : null;
-    }
-    if (rest || !piece) return;
-    free(piece);
-    piece = null;
-  };
-  const take = (next: Buffer) => {
-    const fitting = next.subarray(0, limit - taken);
-    taken += fitting.length;
-    excess ||= fitting.length < next.length;
-    piece = next;
-    rest = fitting.length > 0 ? fitting : null;
-    const begins = lent === null;
-    pour();
-    // No other comes until this one has found room.
-    if (rest) source.pause();
-    // A buffer that begins to fill is not to wait for its end for ever.
-    if (begins || rest || excess || lent?.full) notice();
-  };
-  source.on('data', take);
-  for (const event of ENDS) source.on(event, notice);
-  signal?.addEventListener('abort', notice);
-
-  return {
-    isFull: () => lent?.full === true,
-    /** True while a piece waits for a buffer. */
-    isStuck: () => rest !== null && !lent?.full,
-    holds: () => lent !== null,
-    async findRoom() {
-      lent ??= await buffers.wait(offset);
-      pour();
-    },
-    /** The buffer with all that came since the last one; null when that is nothing. */
-    handOut() {
-      const full = lent;
-      offset = full?.end ?? offset;
-      lent = null;
-      return full;
-    },
-    end(): AppendEnd | null {
-      if (excess) return 'too-long';
-      if (source.readableEnded) return 'complete';
-      if (signal?.aborted) return 'aborted';
-      return source.destroyed ? 'cut' : null;
-    },
-    /** As if something had come. */
-    wake: notice,
-    /** Waits for what others have to see to; resolves to false when no byte came within `timeoutMs`. */
-    async next(timeoutMs: number): Promise<boolean> {
-      const before = taken;
-      source.resume();
-      if (!changed) {
-        let timer: NodeJS.Timeout | undefined;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-          if (timeoutMs < Number.POSITIVE_INFINITY) timer = setTimeout(resolve, timeoutMs);
-        });
-        clearTimeout(timer);
-        wake = null;
-      }
-      const something = changed || taken > before;
-      changed = false;
-      return something;
-    },
-    /** @param open whether somebody goes on with the body */
-    close(open: boolean) {
-      source.off('data', take);
-      for (const event of ENDS) source.off(event, notice);
-      signal?.removeEventListener('abort', notice);
-      lent?.giveBack();
-      // An error after this has no other listener, and a client that leaves must not end the process.
-      source.on('error', () => {});
-      // Node drains a body that nobody began to read, but not the rest of this one: a client that waits to send it would
-      // never look at its answer, and the connection would be of no more use.
-      if (open) source.pause();
-      else source.resume();
-    },
-  };
-}
+function ignore(): void {}
 
 /**
  * Gives the memory of a piece back that has it for itself, as those of Node's HTTP parser do. The garbage collector would,

@@ -51,12 +51,12 @@ export function createBufferPool(): BufferPool {
   const all = new Uint8Array(memory);
   const free = Array.from({ length: BUFFERS }, (_, n) => (BUFFERS - 1 - n) * STRIDE);
   const waiting: ((start: number) => void)[] = [];
-  const lend = (start: number, position: number) =>
-    fill(all, start, position, () => {
-      const next = waiting.shift();
-      if (next) next(start);
-      else free.push(start);
-    });
+  const giveBack = (start: number) => {
+    const next = waiting.shift();
+    if (next) next(start);
+    else free.push(start);
+  };
+  const lend = (start: number, position: number) => new Filling(all, start, position, giveBack);
   const take = (position: number) => {
     const start = free.pop();
     return start === undefined ? null : lend(start, position);
@@ -69,27 +69,48 @@ export function createBufferPool(): BufferPool {
   };
 }
 
-function fill(all: Uint8Array, start: number, position: number, giveBack: () => void): Lent {
-  const at = start + (position % BLOCK_BYTES);
-  const most = start + STRIDE - at;
-  let length = 0;
-  return {
-    position,
-    giveBack,
-    get end() {
-      return position + length;
-    },
-    get place() {
-      return { at, length };
-    },
-    get full() {
-      return length === most;
-    },
-    add(bytes) {
-      const some = Math.min(bytes.length, most - length);
-      all.set(some < bytes.length ? bytes.subarray(0, some) : bytes, at + length);
-      length += some;
-      return some;
-    },
-  };
+class Filling implements Lent {
+  readonly position: number;
+  readonly #all: Uint8Array;
+  readonly #start: number;
+  readonly #giveBack: (start: number) => void;
+  #length = 0;
+
+  constructor(all: Uint8Array, start: number, position: number, giveBack: (start: number) => void) {
+    this.#all = all;
+    this.#start = start;
+    this.position = position;
+    this.#giveBack = giveBack;
+  }
+
+  get end(): number {
+    return this.position + this.#length;
+  }
+
+  get place(): Place {
+    return { at: this.#at, length: this.#length };
+  }
+
+  get full(): boolean {
+    return this.#length === this.#most;
+  }
+
+  add(bytes: Uint8Array): number {
+    const some = Math.min(bytes.length, this.#most - this.#length);
+    this.#all.set(some < bytes.length ? bytes.subarray(0, some) : bytes, this.#at + this.#length);
+    this.#length += some;
+    return some;
+  }
+
+  giveBack(): void {
+    this.#giveBack(this.#start);
+  }
+
+  get #at(): number {
+    return this.#start + (this.position % BLOCK_BYTES);
+  }
+
+  get #most(): number {
+    return this.#start + STRIDE - this.#at;
+  }
 }

@@ -39,8 +39,10 @@ export type DiskThread = {
 };
 
 export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): DiskThread {
-  const asked = new Map<number, PromiseWithResolvers<unknown>>();
-  let last = 0;
+  // By number; one is given again once it is answered. A map would be made anew again and again as it grows and shrinks, and
+  // what is in one that is old already would get old with it.
+  const asked: (PromiseWithResolvers<unknown> | undefined)[] = [];
+  const free: number[] = [];
   let worker: Worker | undefined;
   const start = () => {
     const thread = new Worker(new URL('./disk-worker.ts', import.meta.url), {
@@ -50,8 +52,9 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
     });
     return thread.on('message', (answers: Answer[]) => {
       for (const answer of answers) {
-        const waiting = asked.get(answer.number);
-        asked.delete(answer.number);
+        const waiting = asked[answer.number];
+        asked[answer.number] = undefined;
+        free.push(answer.number);
         if ('error' in answer) waiting?.reject(Object.assign(new Error(answer.error.message), answer.error));
         else waiting?.resolve(answer.value);
       }
@@ -59,11 +62,11 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
   };
   const ask = <T>(order: Order): Promise<T> => {
     const waiting = Promise.withResolvers<unknown>();
-    last += 1;
-    asked.set(last, waiting);
+    const number = free.pop() ?? asked.length;
+    asked[number] = waiting;
     // With the first image: a gateway that waits for images can do without its memory.
     worker ??= start();
-    worker.postMessage({ ...order, number: last } satisfies Numbered);
+    worker.postMessage({ ...order, number } satisfies Numbered);
     return waiting.promise as Promise<T>;
   };
   return {
@@ -80,8 +83,8 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
     },
     async close() {
       await worker?.terminate();
-      for (const waiting of asked.values()) waiting.reject(new Error('the gateway is stopping'));
-      asked.clear();
+      for (const waiting of asked.splice(0)) waiting?.reject(new Error('the gateway is stopping'));
+      free.length = 0;
     },
   };
 }

@@ -106,13 +106,15 @@ async function write({ imageId, position, total, at, length }: Write) {
   );
   try {
     const learnt = underway.get(imageId) ?? createLearnt(sniffs);
-    // Anew, should anything go wrong.
-    underway.delete(imageId);
     const writing = put(pathOf(imageId), file, position, bytes);
     learnt.pass(bytes, position);
     await writing;
-    underway.set(imageId, learnt);
+    if (!underway.has(imageId)) underway.set(imageId, learnt);
     return await learnt.look(bytesOf(file, position, bytes), position + length, total);
+  } catch (error) {
+    // Anew.
+    underway.delete(imageId);
+    throw error;
   } finally {
     closeSync(file);
   }

@@ -54,14 +54,26 @@ export function sniffs(acceptedTypes: readonly string[]): boolean {
 }
 
 export function createIntake({ acceptedTypes, maxPixels, disk, buffers, staging }: IntakeOptions): Intake {
+  /** Of the few types that there are, those that were found to be accepted: every piece of an image is judged. */
+  const accepted = new Set<string>();
+  const assertAccepted = (contentType: string) => {
+    if (accepted.has(contentType)) return;
+    if (!isAccepted(contentType, acceptedTypes)) {
+      throw new HoplaError(
+        'unsupported-image',
+        `${contentType} is not accepted here; accepted are ${acceptedTypes.join(', ')}.`,
+      );
+    }
+    accepted.add(contentType);
+  };
   const judge = (inspection: Inspection | null): ImageHeader | null => {
     if (inspection === null) return null;
     if (inspection.state === 'not-image') throw new HoplaError('unsupported-image', notAnImage[inspection.reason]);
     if (inspection.state === 'need-more') {
-      if (inspection.kind) assertAccepted(inspection.kind.contentType, acceptedTypes);
+      if (inspection.kind) assertAccepted(inspection.kind.contentType);
       return null;
     }
-    assertAccepted(inspection.header.contentType, acceptedTypes);
+    assertAccepted(inspection.header.contentType);
     assertPixels(inspection.header, maxPixels);
     return inspection.header;
   };
@@ -115,14 +127,6 @@ const notAnImage = {
   broken: 'The image’s header is broken.',
   truncated: 'The file ends before the image’s header does.',
 };
-
-function assertAccepted(contentType: string, acceptedTypes: readonly string[]): void {
-  if (isAccepted(contentType, acceptedTypes)) return;
-  throw new HoplaError(
-    'unsupported-image',
-    `${contentType} is not accepted here; accepted are ${acceptedTypes.join(', ')}.`,
-  );
-}
 
 function assertPixels({ width, height }: ImageHeader, maxPixels: number): void {
   if (width === null || height === null || width * height <= maxPixels) return;

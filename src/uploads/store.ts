@@ -142,10 +142,13 @@ export class StagingStore extends FileStore {
       signal,
       buffers: intake.buffers,
       write: async (lent) => {
-        const judge = await intake.write(image.id, image.size, lent).catch(async (error) => {
+        let judge: () => void;
+        try {
+          judge = await intake.write(image.id, image.size, lent);
+        } catch (error) {
           await assertUploading(this.#deps, image);
           throw error;
-        });
+        }
         reached = exchange.offset = lent.end;
         await this.#deps.reach('upload.written');
         reportProgress({
