@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage } from 'node:http';
 import { Server } from '@tus/server';
 import type { CancellationContext, Upload } from '@tus/utils';
+import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import { type CreationDeps, createUpload, knownOffset, parseCreation, toPlaceRequest } from './creation.ts';
 import { refuse } from './finish.ts';
@@ -63,11 +64,9 @@ export function createTusServer(deps: TusServerDeps): TusServer {
       declares: numberOf('upload-length'),
       continues: numberOf('upload-offset'),
     };
-    const whole = method === 'POST' ? await receiveWhole(deps, exchange, request) : null;
-    if (whole) return whole;
-    const response = await exchanges
-      .run(exchange, () => server.handleWeb(asWebRequest(request, method)))
-      .finally(() => exchange.creation?.staged?.end());
+    const direct = method === 'POST' ? await createDirectly(deps, store, exchanges, exchange, request) : null;
+    if (direct) return direct;
+    const response = await exchanges.run(exchange, () => server.handleWeb(asWebRequest(request, method)));
     if (exchange.failure !== undefined) throw toUploadError(exchange.failure, exchange.offset);
     if (response.status >= 400)
       throw toUploadError({ status_code: response.status, body: await response.text() }, exchange.offset);
@@ -107,18 +106,17 @@ function receiveDirectly(server: Server, store: StagingStore, current: () => Exc
     store.receive(body as IncomingMessage, upload.offset, context.signal);
   Object.assign(server.handlers.PATCH, { writeToStore: receive });
   Object.assign(server.handlers.POST, {
-    writeToStore: async (...args: Parameters<typeof receive>) => {
-      try {
-        return await receive(...args);
-      } catch (error) {
-        // The upload exists and the client must learn its address: an error that may pass is told as an offset below
-        // the length, and the client comes back to this upload instead of creating another.
-        const { offset = 0, image } = current();
-        if (isFinal(error)) throw error;
-        return image?.size ? Math.min(offset, image.size - 1) : offset;
-      }
-    },
+    writeToStore: (...args: Parameters<typeof receive>) => receive(...args).catch((error) => delay(current(), error)),
   });
+}
+
+/**
+ * Where an upload stands that was just created, and broke off. It exists and the client must learn its address: an error that
+ * may pass is told as an offset below the length, and the client comes back to this upload instead of creating another.
+ */
+function delay({ offset = 0, image }: Exchange, error: unknown): number {
+  if (isFinal(error)) throw error;
+  return image?.size ? Math.min(offset, image.size - 1) : offset;
 }
 
 /** True for what a client must hear at once: the upload is refused, not delayed. */
@@ -127,19 +125,66 @@ function isFinal(error: unknown): boolean {
 }
 
 /**
- * An image that comes whole with its creation goes without the tus handler, and so without the web streams, headers and
- * responses that it is made of: for a small image those cost more than all the rest. Null for every other creation.
+ * An image that comes with its creation goes without the tus handler, and so without the web streams, headers and responses
+ * that it is made of: for a small image those cost more than all the rest, and of many slow ones each would keep its own. Null
+ * for every other creation.
  */
-async function receiveWhole(deps: TusServerDeps, exchange: Exchange, body: IncomingMessage): Promise<TusAnswer | null> {
+async function createDirectly(
+  deps: TusServerDeps,
+  store: StagingStore,
+  exchanges: AsyncLocalStorage<Exchange>,
+  exchange: Exchange,
+  body: IncomingMessage,
+): Promise<TusAnswer | null> {
   const creation = parseCreation(body.headers, deps.maxImageBytes);
   const place = toPlaceRequest(deps, exchange.ticketId, creation);
   const landed = await deps.wholes.receive(place, exchange.userId, body);
-  if (!landed || 'claim' in landed) {
-    exchange.creation = { place, staged: landed };
-    return null;
+  if (landed && !('claim' in landed)) return created(exchange, landed.imageId, landed.offset, creation.size);
+  exchange.creation = { place, staged: landed };
+  if (!landed) return null;
+  try {
+    const { kind, image } = await landed.claim();
+    exchange.image = image;
+    exchange.imageId = image.id;
+    const offset =
+      kind === 'new'
+        ? await exchanges.run(exchange, () => receiveRest(deps, store, exchange, image, body))
+        : await knownOffset(deps.staging, image);
+    return created(exchange, image.id, offset, image.size);
+  } catch (error) {
+    throw toUploadError(error, exchange.offset);
+  } finally {
+    await landed.end();
   }
-  const headers = createdHeaders(uploadUrl(exchange, landed.imageId), landed.offset);
-  return { status: 201, headers, finished: landed.offset === creation.size };
+}
+
+/** Takes what is still to come of an image that has its place now; resolves to where it stands then. */
+async function receiveRest(
+  deps: TusServerDeps,
+  store: StagingStore,
+  exchange: Exchange,
+  image: Image,
+  body: IncomingMessage,
+): Promise<number> {
+  await deps.reach('place.claimed');
+  const letGo = new AbortController();
+  const lock = deps.holders.locker.newLock(image.id);
+  try {
+    await lock.lock(letGo.signal, () => void setTimeout(() => letGo.abort(), LOCK_DRAIN_MS));
+    try {
+      return await store.receive(body, 0, letGo.signal).catch((error) => delay(exchange, error));
+    } finally {
+      await lock.unlock();
+    }
+  } catch (error) {
+    // Who gets no address can never finish: the place goes back.
+    return refuse(deps, image, toUploadError(error, 0));
+  }
+}
+
+function created(exchange: Exchange, imageId: string, offset: number, size: number | null): TusAnswer {
+  const headers = createdHeaders(uploadUrl(exchange, imageId), offset);
+  return { status: 201, headers, finished: offset === size };
 }
 
 /** Any other creation takes its place in the ticket, or finds the upload it made before, ahead of the tus handler's own part. */
@@ -149,8 +194,7 @@ function claimBeforeCreation(server: Server, deps: TusServerDeps, current: () =>
   handler.send = async (request, context, headers = new Headers()) => {
     const exchange = current();
     if (!exchange.creation) throw new Error('a creation was not looked at');
-    const { place, staged } = exchange.creation;
-    const { kind, image } = await (staged ? staged.claim() : createUpload(deps, place, exchange.userId));
+    const { kind, image } = await createUpload(deps, exchange.creation.place, exchange.userId);
     exchange.image = image;
     exchange.imageId = image.id;
     if (kind === 'new') {
