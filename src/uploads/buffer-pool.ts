@@ -28,7 +28,7 @@ export type Lent = {
   readonly place: Place;
   readonly full: boolean;
   /** Copies as many of the bytes as it has room for, and says how many these are. */
-  add(bytes: Uint8Array): number;
+  add(bytes: Buffer): number;
   /** Once, when nobody looks at its bytes any more. */
   giveBack(): void;
 };
@@ -48,7 +48,8 @@ export type BufferPool = {
 export function createBufferPool(): BufferPool {
   const pages = Math.ceil((BUFFERS * STRIDE) / PAGE_BYTES);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer;
-  const all = new Uint8Array(memory);
+  // Its `set` copies shared memory word by word, with atomic stores; a Buffer's `copy` does not.
+  const all = Buffer.from(memory);
   const free = Array.from({ length: BUFFERS }, (_, n) => (BUFFERS - 1 - n) * STRIDE);
   const waiting: ((start: number) => void)[] = [];
   const giveBack = (start: number) => {
@@ -71,12 +72,12 @@ export function createBufferPool(): BufferPool {
 
 class Filling implements Lent {
   readonly position: number;
-  readonly #all: Uint8Array;
+  readonly #all: Buffer;
   readonly #start: number;
   readonly #giveBack: (start: number) => void;
   #length = 0;
 
-  constructor(all: Uint8Array, start: number, position: number, giveBack: (start: number) => void) {
+  constructor(all: Buffer, start: number, position: number, giveBack: (start: number) => void) {
     this.#all = all;
     this.#start = start;
     this.position = position;
@@ -95,9 +96,9 @@ class Filling implements Lent {
     return this.#length === this.#most;
   }
 
-  add(bytes: Uint8Array): number {
+  add(bytes: Buffer): number {
     const some = Math.min(bytes.length, this.#most - this.#length);
-    this.#all.set(some < bytes.length ? bytes.subarray(0, some) : bytes, this.#at + this.#length);
+    bytes.copy(this.#all, this.#at + this.#length, 0, some);
     this.#length += some;
     return some;
   }

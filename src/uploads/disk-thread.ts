@@ -29,7 +29,7 @@ export type DiskThread = {
   conclude(imageId: string, size: number): Promise<Examined>;
   /** Makes the file's bytes and its directory entry survive a power cut. */
   sync(imageId: string): Promise<void>;
-  /** All of that at once for a new file: durable when it resolves. When it rejects, a part of the file may be there. */
+  /** All of that at once, with the last bytes of a file: durable when it resolves. When it rejects, a part may be written. */
   land(imageId: string, lent: Lent): Promise<Examined>;
   /** The digests of the file as it is now, and all its bytes if it has so many at most. Rejects when it cannot be read. */
   check(imageId: string, most: number): Promise<Checked>;
@@ -73,7 +73,7 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
     write: (imageId, total, { position, place }) => ask({ kind: 'write', imageId, total, position, ...place }),
     conclude: (imageId, size) => ask({ kind: 'conclude', imageId, size }),
     sync: (imageId) => ask({ kind: 'sync', imageId }),
-    land: (imageId, { place }) => ask({ kind: 'land', imageId, ...place }),
+    land: (imageId, { position, place }) => ask({ kind: 'land', imageId, position, ...place }),
     async check(imageId, most) {
       const { content, ...digests } = await ask<Checked>({ kind: 'check', imageId, most });
       return { ...digests, content: content && Buffer.from(content.buffer) };

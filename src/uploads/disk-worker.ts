@@ -32,7 +32,7 @@ import { shareRuns } from './share-runs.ts';
 type Write = { kind: 'write'; imageId: string; position: number; total: number | null } & Place;
 type Conclude = { kind: 'conclude'; imageId: string; size: number };
 type Sync = { kind: 'sync'; imageId: string };
-type Land = { kind: 'land'; imageId: string } & Place;
+type Land = { kind: 'land'; imageId: string; position: number } & Place;
 type Check = { kind: 'check'; imageId: string; most: number };
 type Forget = { kind: 'forget'; imageId: string };
 
@@ -64,19 +64,26 @@ parentPort?.on('message', (first: Numbered) => {
     more = parentPort && receiveMessageOnPort(parentPort)
   )
     orders.push(more.message);
-  const landing = orders.filter((order) => order.kind === 'land');
+  const small = orders.filter(isSmall);
   // Answered together, as they go into one commit.
-  if (landing.length > 0) void landTogether(landing).then((answers) => parentPort?.postMessage(answers));
+  if (small.length > 0) void landTogether(small).then((answers) => parentPort?.postMessage(answers));
   for (const order of orders) {
     if (order.kind === 'forget') underway.delete(order.imageId);
-    else if (order.kind !== 'land') void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
+    else if (!isSmall(order)) void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
   }
 });
 
-function run(order: Write | Conclude | Sync | Check): Promise<unknown> {
+/** A file of one piece. */
+function isSmall(order: Numbered): order is Land & Numbered {
+  return order.kind === 'land' && order.position === 0;
+}
+
+function run(order: Write | Land | Conclude | Sync | Check): Promise<unknown> {
   switch (order.kind) {
     case 'write':
       return write(order);
+    case 'land':
+      return land(order, syncFile, syncEntries);
     case 'conclude':
       return conclude(order);
     case 'sync':
@@ -98,12 +105,7 @@ async function answer({ number }: Numbered, outcome: Promise<unknown>): Promise<
 
 async function write({ imageId, position, total, at, length }: Write) {
   const bytes = new Uint8Array(memory, at, length);
-  // Only the first byte makes a file: one that is gone meanwhile, as its upload has ended, must not come back.
-  const file = openSync(
-    pathOf(imageId),
-    position === 0 ? constants.O_RDWR | constants.O_CREAT : constants.O_RDWR,
-    0o600,
-  );
+  const file = openFor(imageId, position);
   try {
     const learnt = underway.get(imageId) ?? createLearnt(sniffs);
     const writing = put(pathOf(imageId), file, position, bytes);
@@ -120,21 +122,37 @@ async function write({ imageId, position, total, at, length }: Write) {
   }
 }
 
-async function conclude({ imageId, size }: Conclude): Promise<Examined> {
-  const before = underway.get(imageId);
+/** Only the first byte makes a file: one that is gone meanwhile, as its upload has ended, must not come back. */
+function openFor(imageId: string, position: number): number {
+  const { O_RDWR, O_CREAT } = constants;
+  return openSync(pathOf(imageId), position === 0 ? O_RDWR | O_CREAT : O_RDWR, 0o600);
+}
+
+/** What was learnt of a file, to be kept again by whoever goes on with it. */
+function recall(imageId: string): Learnt {
+  const learnt = underway.get(imageId) ?? createLearnt(sniffs);
   underway.delete(imageId);
-  const learnt = before && before.hashed <= size ? before : createLearnt(sniffs);
+  return learnt;
+}
+
+async function conclude({ imageId, size }: Conclude): Promise<Examined> {
   const file = openSync(pathOf(imageId), 'r');
   try {
-    while (learnt.hashed < size) {
-      const bytes = readSync(file, buffer, 0, Math.min(buffer.length, size - learnt.hashed), learnt.hashed);
-      if (bytes === 0) throw new Error(`the staged file ends at ${learnt.hashed} of ${size} bytes`);
-      learnt.pass(buffer.subarray(0, bytes), learnt.hashed);
-    }
-    return { inspection: await learnt.look(bytesOf(file), size, size), sha256: learnt.sha256() };
+    return await examine(file, recall(imageId), size);
   } finally {
     closeSync(file);
   }
+}
+
+/** Says what a whole file is. What was not hashed yet is read; `bytes` are those at hand, which begin at `position`. */
+async function examine(file: number, before: Learnt, size: number, position?: number, bytes?: Uint8Array) {
+  const learnt = before.hashed <= size ? before : createLearnt(sniffs);
+  while (learnt.hashed < size) {
+    const read = readSync(file, buffer, 0, Math.min(buffer.length, size - learnt.hashed), learnt.hashed);
+    if (read === 0) throw new Error(`the staged file ends at ${learnt.hashed} of ${size} bytes`);
+    learnt.pass(buffer.subarray(0, read), learnt.hashed);
+  }
+  return { inspection: await learnt.look(bytesOf(file, position, bytes), size, size), sha256: learnt.sha256() };
 }
 
 async function sync({ imageId }: Sync): Promise<void> {
@@ -158,20 +176,25 @@ function landTogether(orders: (Land & Numbered)[]): Promise<Answer[]> {
     synced ??= (async () => fsyncSync(folder))();
     return synced;
   };
-  return Promise.all(orders.map((order) => answer(order, land(order, syncEntriesOnce))));
+  return Promise.all(orders.map((order) => answer(order, land(order, fdatasyncSync, syncEntriesOnce))));
 }
 
-async function land({ imageId, at, length }: Land, syncEntriesOnce: () => Promise<void>): Promise<Examined> {
+async function land(
+  { imageId, position, at, length }: Land,
+  sync: (file: number) => void | Promise<void>,
+  syncEntries: () => Promise<void>,
+): Promise<Examined> {
   const bytes = new Uint8Array(memory, at, length);
-  const file = openSync(pathOf(imageId), 'wx+', 0o600);
+  const file = openFor(imageId, position);
   try {
+    const learnt = recall(imageId);
+    const writing = put(pathOf(imageId), file, position, bytes);
+    learnt.pass(bytes, position);
     // The others write first.
-    await put(pathOf(imageId), file, 0, bytes);
-    fdatasyncSync(file);
-    await syncEntriesOnce();
-    const learnt = createLearnt(sniffs);
-    learnt.pass(bytes, 0);
-    return { inspection: await learnt.look(bytesOf(file, 0, bytes), length, length), sha256: learnt.sha256() };
+    await writing;
+    await sync(file);
+    await syncEntries();
+    return await examine(file, learnt, position + length, position, bytes);
   } finally {
     closeSync(file);
   }

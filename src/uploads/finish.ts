@@ -37,7 +37,7 @@ export async function finishUpload(deps: FinishDeps, image: Image, size: number)
  * Makes the whole file of an image durable, and says what it is. Throws the reason of a rejection, or whatever keeps it from
  * being known; when it may not be durable, it is gone.
  */
-export async function seal(deps: Pick<FinishDeps, 'intake' | 'log'>, image: Expected, size: number): Promise<Facts> {
+async function seal(deps: Pick<FinishDeps, 'intake' | 'log'>, image: Expected, size: number): Promise<Facts> {
   // Both only read what is here; hashing and the disk need not wait for each other.
   const [concluded, persisted] = await Promise.allSettled([deps.intake.conclude(image.id, size), persist(deps, image)]);
   if (concluded.status === 'rejected') throw concluded.reason;

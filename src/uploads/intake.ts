@@ -22,7 +22,7 @@ export type Intake = {
   conclude(imageId: string, size: number): Promise<Facts>;
   /** Makes the file's bytes and its directory entry survive a power cut. When that fails, the file is gone. */
   persist(imageId: string): Promise<void>;
-  /** Makes a durable file of a whole image. Throws like `conclude`; when the disk fails, the file is gone. */
+  /** Writes the last bytes of an image, and makes its file durable. Throws like `conclude`; when the disk fails, the file is gone. */
   land(imageId: string, lent: Lent): Promise<Facts>;
   /** The file was cut or removed, or another process goes on with it. */
   forget(imageId: string): void;

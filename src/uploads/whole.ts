@@ -13,7 +13,7 @@ import {
   knownOffset,
   OFFSET_STREAM,
 } from './creation.ts';
-import { assertExpected, type FinishDeps, logReceived, seal, toReceived } from './finish.ts';
+import { assertExpected, type FinishDeps, logReceived, toReceived } from './finish.ts';
 import type { Facts } from './intake.ts';
 import type { Peers } from './peers.ts';
 
@@ -94,7 +94,7 @@ export function createWholes(deps: WholeDeps): Wholes {
       const end = await appendBody({
         ...{ source: body, position: 0, limit: size, patienceMs: PATIENCE_MS, buffers: intake.buffers },
         async write(lent) {
-          if (lent.position === 0 && lent.end === size) {
+          if (lent.end === size) {
             landed = await intake.land(imageId, lent);
             assertExpected(image, landed);
             offset = size;
@@ -106,8 +106,8 @@ export function createWholes(deps: WholeDeps): Wholes {
           }
         },
       });
-      if (end !== 'complete' || offset < size) return { offset, failure: undefined, facts: null };
-      return { offset, failure: undefined, facts: toReceived(size, landed ?? (await seal(deps, image, size))) };
+      const whole = end === 'complete' && landed;
+      return { offset, failure: undefined, facts: whole ? toReceived(size, whole) : null };
     } catch (failure) {
       log.debug({ err: failure, imageId }, 'a whole image goes the long way');
       return { offset: Math.min(offset, (await staging.sizeOf(imageId).catch(() => null)) ?? 0), failure, facts: null };
