@@ -5,15 +5,12 @@ declare const WebAssembly: {
 
 /** Of a disk; memory, file offset and length of a write past the page cache are multiples of it (open(2), O_DIRECT). */
 export const BLOCK_BYTES = 4096;
-/**
- * What one buffer takes, wherever in a block its first byte belongs; it is written in one system call. For more at once the
- * kernel looks for cached pages in larger pieces, which it seldom has at hand.
- */
-export const BUFFER_BYTES = 256 * 1024;
+/** What one buffer takes, wherever in a block its first byte belongs: one order to the disk thread, and one system call. */
+export const BUFFER_BYTES = 1024 * 1024;
 
 const STRIDE = BUFFER_BYTES + BLOCK_BYTES;
 /** Those that were used last are used first, and memory nobody wrote to costs nothing. */
-const BUFFERS = 128;
+const BUFFERS = 32;
 const PAGE_BYTES = 64 * 1024;
 
 /** Bytes in the pool's memory. */

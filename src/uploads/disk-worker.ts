@@ -23,6 +23,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { LRUCache } from 'lru-cache';
 import { collectInSpareTime } from '../spare-memory.ts';
 import type { Place } from './buffer-pool.ts';
+import { createSync } from './disk-sync.ts';
 import type { Checked, DiskWorkerData, Examined } from './disk-thread.ts';
 import { createWrite } from './disk-write.ts';
 import type { FileBytes } from './image-header.ts';
@@ -51,9 +52,10 @@ const underway = new LRUCache<string, Learnt>({ max: REMEMBERED });
 const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
 const pathOf = (imageId: string) => join(directory, imageId);
 const put = createWrite();
-const syncFile = promisify(fdatasync);
+const syncFile = createSync(fdatasyncSync, promisify(fdatasync));
+const syncFolder = createSync(fsyncSync, promisify(fsync));
 // fsync(2): a new file's directory entry needs its own fsync, on the directory.
-const syncEntries = shareRuns(() => promisify(fsync)(folder));
+const syncEntries = shareRuns(() => syncFolder(folder));
 
 collectInSpareTime();
 parentPort?.on('message', (first: Numbered) => {
@@ -64,17 +66,17 @@ parentPort?.on('message', (first: Numbered) => {
     more = parentPort && receiveMessageOnPort(parentPort)
   )
     orders.push(more.message);
-  const small = orders.filter(isSmall);
+  const whole = orders.filter(isWhole).map((order) => answer(order, land(order)));
   // Answered together, as they go into one commit.
-  if (small.length > 0) void landTogether(small).then((answers) => parentPort?.postMessage(answers));
+  if (whole.length > 0) void Promise.all(whole).then((answers) => parentPort?.postMessage(answers));
   for (const order of orders) {
     if (order.kind === 'forget') underway.delete(order.imageId);
-    else if (!isSmall(order)) void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
+    else if (!isWhole(order)) void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
   }
 });
 
 /** A file of one piece. */
-function isSmall(order: Numbered): order is Land & Numbered {
+function isWhole(order: Numbered): order is Land & Numbered {
   return order.kind === 'land' && order.position === 0;
 }
 
@@ -83,7 +85,7 @@ function run(order: Write | Land | Conclude | Sync | Check): Promise<unknown> {
     case 'write':
       return write(order);
     case 'land':
-      return land(order, syncFile, syncEntries);
+      return land(order);
     case 'conclude':
       return conclude(order);
     case 'sync':
@@ -166,34 +168,16 @@ async function sync({ imageId }: Sync): Promise<void> {
   await syncEntries();
 }
 
-/**
- * Small files. They wait for the disk right here, and share what they can: that takes so little time that going on meanwhile
- * would cost more than it gains.
- */
-function landTogether(orders: (Land & Numbered)[]): Promise<Answer[]> {
-  let synced: Promise<void> | undefined;
-  const syncEntriesOnce = () => {
-    synced ??= (async () => fsyncSync(folder))();
-    return synced;
-  };
-  return Promise.all(orders.map((order) => answer(order, land(order, fdatasyncSync, syncEntriesOnce))));
-}
-
-async function land(
-  { imageId, position, at, length }: Land,
-  sync: (file: number) => void | Promise<void>,
-  syncEntries: () => Promise<void>,
-): Promise<Examined> {
+async function land({ imageId, position, at, length }: Land): Promise<Examined> {
   const bytes = new Uint8Array(memory, at, length);
   const file = openFor(imageId, position);
   try {
+    // In a moment, for all that are made just now.
+    const entered = syncEntries();
     const learnt = recall(imageId);
     const writing = put(pathOf(imageId), file, position, bytes);
     learnt.pass(bytes, position);
-    // The others write first.
-    await writing;
-    await sync(file);
-    await syncEntries();
+    await Promise.all([entered, writing.then(() => syncFile(file))]);
     return await examine(file, learnt, position + length, position, bytes);
   } finally {
     closeSync(file);
