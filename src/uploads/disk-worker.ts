@@ -172,12 +172,15 @@ async function land({ imageId, position, at, length }: Land): Promise<Examined> 
   const bytes = new Uint8Array(memory, at, length);
   const file = openFor(imageId, position);
   try {
-    // In a moment, for all that are made just now.
+    // In a moment, for all that are made just now. It is awaited last: nothing may write to a file that is closed.
     const entered = syncEntries();
+    entered.catch(() => {});
     const learnt = recall(imageId);
     const writing = put(pathOf(imageId), file, position, bytes);
     learnt.pass(bytes, position);
-    await Promise.all([entered, writing.then(() => syncFile(file))]);
+    await writing;
+    await syncFile(file);
+    await entered;
     return await examine(file, learnt, position + length, position, bytes);
   } finally {
     closeSync(file);
