@@ -40,6 +40,11 @@ describe('how the pages look and feel', function () {
   /** Notes what axe-core finds serious or critical, and what does not fit. */
   async function examine(page: Page, state: string): Promise<void> {
     await page.evaluate(axe.source);
+    // Half way through a transition colours are those of neither end.
+    await page.evaluate(
+      'Promise.allSettled(document.getAnimations().filter(({ effect }) => effect.getComputedTiming().endTime < Infinity)' +
+        '.map(({ finished }) => finished)).then(() => {})',
+    );
     const found = await page.evaluate<string[]>(
       "axe.run().then(({ violations }) => violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')" +
         ".flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => id + ': ' + html + ' ' + failureSummary)))",

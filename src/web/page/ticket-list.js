@@ -71,6 +71,7 @@ export function createTicketList({ client, onSelect, onRefused }) {
       cursor = from === null && rows.size > page.items.length ? cursor : page.nextCursor;
       for (const ticket of page.items) put(ticket);
       describe();
+      watchForMore();
     } catch (error) {
       if (mine.signal.aborted) return;
       if (error instanceof ProblemError && error.status === 401) onRefused();
@@ -81,6 +82,12 @@ export function createTicketList({ client, onSelect, onRefused }) {
         list.removeAttribute('aria-busy');
       }
     }
+  };
+
+  /** Observed anew, it is told at once if the end is in view still: what it asked for may have been given up for a refresh. */
+  const watchForMore = () => {
+    inView.unobserve(more);
+    inView.observe(more);
   };
 
   const restart = () => {
@@ -94,9 +101,9 @@ export function createTicketList({ client, onSelect, onRefused }) {
   wireFilters(restart);
   const loadMore = () => cursor && load(cursor);
   more.addEventListener('click', loadMore);
-  new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && loadMore(), {
+  const inView = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && loadMore(), {
     rootMargin: '200px',
-  }).observe(more);
+  });
 
   return {
     /** Reads the newest page again, after events may have been missed. */
