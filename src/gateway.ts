@@ -138,6 +138,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     disk,
     buffers,
     staging,
+    log,
   });
   starting.defer(followUploads(hub, intake));
   const handOver = createHandOver(db, staging.id);

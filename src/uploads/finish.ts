@@ -37,9 +37,9 @@ export async function finishUpload(deps: FinishDeps, image: Image, size: number)
  * Makes the whole file of an image durable, and says what it is. Throws the reason of a rejection, or whatever keeps it from
  * being known; when it may not be durable, it is gone.
  */
-async function seal(deps: Pick<FinishDeps, 'intake' | 'log'>, image: Expected, size: number): Promise<Facts> {
+async function seal({ intake }: Pick<FinishDeps, 'intake'>, image: Expected, size: number): Promise<Facts> {
   // Both only read what is here; hashing and the disk need not wait for each other.
-  const [concluded, persisted] = await Promise.allSettled([deps.intake.conclude(image.id, size), persist(deps, image)]);
+  const [concluded, persisted] = await Promise.allSettled([intake.conclude(image.id, size), intake.persist(image.id)]);
   if (concluded.status === 'rejected') throw concluded.reason;
   assertExpected(image, concluded.value);
   if (persisted.status === 'rejected') throw persisted.reason;
@@ -87,16 +87,6 @@ export async function discardStaged(
   intake.forget(image.id);
   await staging.remove(image.id);
   staging.release(image.id);
-}
-
-async function persist(deps: Pick<FinishDeps, 'intake' | 'log'>, image: Expected): Promise<void> {
-  try {
-    await deps.intake.persist(image.id);
-  } catch (error) {
-    // Nobody was told that the last byte is safe, and HEAD says offset 0 from now on.
-    deps.log.error({ err: error, imageId: image.id }, 'staged file could not be fsynced; the upload starts over');
-    throw error;
-  }
 }
 
 export function toReceived(size: number, { sha256, header }: Facts): ReceivedFacts {

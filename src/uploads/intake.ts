@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import type { BufferPool, Lent } from './buffer-pool.ts';
@@ -43,6 +44,7 @@ export type IntakeOptions = {
   disk: DiskThread;
   buffers: BufferPool;
   staging: Pick<Staging, 'wrote' | 'lose'>;
+  log: Logger;
 };
 
 /** Uploads between two requests; of others the database and the disk know. About 1 KiB each. */
@@ -53,7 +55,7 @@ export function sniffs(acceptedTypes: readonly string[]): boolean {
   return !acceptedTypes.includes('*/*');
 }
 
-export function createIntake({ acceptedTypes, maxPixels, disk, buffers, staging }: IntakeOptions): Intake {
+export function createIntake({ acceptedTypes, maxPixels, disk, buffers, staging, log }: IntakeOptions): Intake {
   /** Of the few types that there are, those that were found to be accepted: every piece of an image is judged. */
   const accepted = new Set<string>();
   const assertAccepted = (contentType: string) => {
@@ -84,6 +86,8 @@ export function createIntake({ acceptedTypes, maxPixels, disk, buffers, staging 
     disk.forget(imageId);
   };
   const lose = async (imageId: string, error: unknown): Promise<never> => {
+    // Nobody was told that the last byte is safe, and HEAD says offset 0 from now on.
+    log.error({ err: error, imageId }, 'staged file could not be made durable; the upload starts over');
     forget(imageId);
     await staging.lose(imageId);
     throw error;

@@ -5,11 +5,13 @@ import { expect } from 'chai';
 import { type Api, createApi, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
+import { createLogBook } from '../transfers/rig.ts';
 import { watchLeaks } from './leaks.ts';
 import { createEndpoint, expectProblem } from './raw.ts';
 
 describe('a staging disk that fails', () => {
   const photo = jpeg({ bytes: 600_000, seed: 41 });
+  const book = createLogBook();
   let gateway: TestGateway;
   let api: Api;
   let leaks: ReturnType<typeof watchLeaks>;
@@ -18,7 +20,7 @@ describe('a staging disk that fails', () => {
     const probe = await injectErrors('fdatasync:error=EIO');
     if (probe === null) return this.skip();
     await probe.end();
-    gateway = await startTestGateway();
+    gateway = await startTestGateway({}, book.log);
     api = createApi(gateway.url, (await gateway.createUser()).token);
   });
   after(() => gateway?.close());
@@ -36,10 +38,17 @@ describe('a staging disk that fails', () => {
       await errors?.end();
     }
   };
-  const expectStored = async (ticketId: string) => {
+  /** The images that the log says start over. */
+  const alarms = () =>
+    book.lines
+      .filter(
+        ({ level, msg }) => level === 50 && msg === 'staged file could not be made durable; the upload starts over',
+      )
+      .map(({ imageId }) => imageId);
+  const expectStored = async (ticketId: string, bytes = photo) => {
     const { images } = await untilCompleted(api, ticketId);
     const stored = Buffer.from(await (await fetch(images[0].url)).arrayBuffer());
-    expect(stored.equals(photo)).to.equal(true);
+    expect(stored.equals(bytes)).to.equal(true);
   };
 
   it('while bytes are written makes the client wait, and keeps what was written before', async () => {
@@ -71,14 +80,32 @@ describe('a staging disk that fails', () => {
   ] as const) {
     it(`at the fsync ${what} makes the upload start over: what is on the disk is unknown`, async () => {
       const { ticket, endpoint, url } = await open();
+      book.lines.length = 0;
       await withErrors(errors, async () => {
         expectProblem(await endpoint.patch(url, 0, photo), 423, 'upload-uncommitted');
       });
+      expect(alarms()).to.deep.equal([url.split('/').at(-1)]);
       const { status, headers } = await endpoint.head(url);
       expect([status, headers['upload-offset']]).to.deep.equal([200, '0']);
       expect((await api.ticket(ticket.id)).counts).to.include({ uploading: 1, received: 0 });
       expect((await endpoint.patch(url, 0, photo)).status).to.equal(204);
       await expectStored(ticket.id);
+    });
+  }
+
+  for (const bytes of [600_000, 2_500_000]) {
+    it(`at the fsync of ${bytes} bytes that came whole tells their creation to start over`, async () => {
+      const whole = jpeg({ bytes, seed: 42 });
+      const ticket = await api.openTicket(1);
+      const endpoint = createEndpoint(ticket);
+      book.lines.length = 0;
+      const { status, headers } = await withErrors('fdatasync:error=EIO', () =>
+        endpoint.create({ size: bytes, body: whole }),
+      );
+      expect([status, headers['upload-offset']]).to.deep.equal([201, '0']);
+      expect(alarms()).to.deep.equal([String(headers.location).split('/').at(-1)]);
+      expect((await endpoint.patch(String(headers.location), 0, whole)).status).to.equal(204);
+      await expectStored(ticket.id, whole);
     });
   }
 
