@@ -122,6 +122,7 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
   const ticking = setInterval(() => {
     if (pending.size === 0) return;
     const items = [...pending.values()];
+    // Not cleared: what an old map refers to is taken for long-lived, too.
     pending = new Map();
     for (const item of items) deliverProgress(item);
     void tellOthers(items);

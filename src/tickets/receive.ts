@@ -33,6 +33,7 @@ export async function receiveImages(
 ): Promise<Image[]> {
   const received_at = new Date();
   const moves = arrived.map(({ imageId, facts }) => ({ imageId, changes: { ...receivedColumns(facts), received_at } }));
-  const changes = await moveImages(db, moves, ['uploading'], 'received', { holder, enqueue });
+  const beside = { sql: enqueue('moved'), bindings: [] };
+  const changes = await moveImages(db, moves, ['uploading'], 'received', { holder, beside });
   return changes.map(({ image }) => image);
 }

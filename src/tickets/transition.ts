@@ -1,7 +1,6 @@
 import type { Database } from '../database/connection.ts';
 import { prepared } from '../database/prepared.ts';
 import { type ImageStatus, isLive, isReceived, liveStatuses, receivedStatuses } from '../database/states.ts';
-import type { EnqueueTransfers } from './arrivals.ts';
 import {
   type Change,
   changedTicket,
@@ -34,7 +33,7 @@ export type ImageChanges = Partial<{
   stored_at: Date;
 }>;
 
-/** What else a statement changes. `bindings` are those of `sql`. */
+/** What else a statement changes; it finds what was moved in `moved`. `bindings` are those of `sql`. */
 export type Beside = { sql: string; bindings: readonly unknown[] };
 
 /** Moves one image as `moveImages` does; null when nothing was moved. */
@@ -57,7 +56,6 @@ export async function moveImage(
  * is harmless. Locks the tickets in the order of their ids, and each before its images, as everything here does.
  *
  * @param holder when given, the process that must still be the images' holder: of another's upload nothing is moved
- * @param enqueue when given, queues the transfers of what was moved
  * @param beside when given, done in the same statement, whatever is moved
  */
 export async function moveImages(
@@ -65,7 +63,7 @@ export async function moveImages(
   moves: { imageId: string; changes?: ImageChanges }[],
   from: readonly ImageStatus[],
   to: ImageStatus,
-  { holder, enqueue, beside }: { holder?: string; enqueue?: EnqueueTransfers; beside?: Beside } = {},
+  { holder, beside }: { holder?: string; beside?: Beside } = {},
 ): Promise<Change[]> {
   const columns = [...new Set(moves.flatMap(({ changes = {} }) => Object.keys(changes)))].sort();
   const live = Number(isLive(to));
@@ -99,7 +97,7 @@ export async function moveImages(
               ${received} * coalesce(size, 0) - held.received * bytes AS bytes_received,
               ${stored} * coalesce(size, 0) - held.stored * bytes AS bytes_stored
        FROM moved JOIN held ON held.id = moved.id
-     ), ${enqueue ? `queued AS (${enqueue('moved')}),` : ''} ${beside ? `beside AS (${beside.sql}),` : ''} ${countChanges('tickets', `${changedTicket} AS ticket, images, steps`)}
+     ), ${beside ? `beside AS (${beside.sql}),` : ''} ${countChanges('tickets', `${changedTicket} AS ticket, images, steps`)}
      SELECT ticket, '[' || array_to_string(images, ',') || ']' AS images, '[' || array_to_string(steps, ',') || ']' AS steps FROM counted`,
     [
       ...[JSON.stringify(moves), liveStatuses, receivedStatuses, from, ...(holder === undefined ? [] : [holder]), to],

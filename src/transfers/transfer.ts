@@ -63,14 +63,14 @@ export async function transferImage(
   await reach('transfer.fetched');
   await breaker.pass(signal);
   const checking = deps.checkStaged(claim.data.imageId);
-  // Who sends hears of it.
-  checking.catch(() => {});
+  // Who sends hears what came of it.
+  const checked = checking.catch(() => {});
   // Who just sent an image hears at once that it goes on. Of one that is not known nobody knows yet whether it needs to be sent.
   const early = claim.fresh || !claim.image ? noteBegin(deps, claim, 0) : null;
   const image = claim.image ?? (await early?.begun)?.image;
   if (!image) return settleEnded(deps, claim);
   // What is not here yet is nothing to take a turn for.
-  await Promise.allSettled([checking]);
+  await checked;
   const endTurn = await takeTurn(signal);
   const noting = early ?? noteBegin(deps, claim, QUICK_MS);
   let receipt: Receipt;
@@ -131,11 +131,13 @@ function noteBegin({ records, reach }: TransferDeps, claim: Claim, delayMs: numb
   };
   // Whoever needs it awaits it.
   begun.catch(() => {});
-  const timer = delayMs > 0 ? setTimeout(() => resolve(note()), delayMs) : resolve(note());
+  let timer: NodeJS.Timeout | undefined;
+  if (delayMs > 0) timer = setTimeout(() => resolve(note()), delayMs);
+  else resolve(note());
   return {
     begun,
     end() {
-      if (timer) clearTimeout(timer);
+      clearTimeout(timer);
       resolve(null);
       return begun;
     },
