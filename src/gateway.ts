@@ -107,13 +107,18 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const applied = await migrate(db);
   if (applied.length > 0) log.info({ migrations: applied.length }, 'database brought up to date');
 
+  const directory = config.STAGING_DIR;
+  const buffers = createBufferPool();
+  const disk = startDiskThread({ directory, sniffs: sniffs(config.ACCEPTED_TYPES), buffers });
+  starting.defer(() => disk.close());
   const staging = await openStaging({
-    directory: config.STAGING_DIR,
+    directory,
+    unlink: disk.remove,
     budgetBytes: config.STAGING_BUDGET_BYTES,
     userBudgetBytes: config.MAX_BYTES_IN_FLIGHT,
     freeBytes: config.STAGING_FREE_BYTES,
   });
-  const peers = await joinPeers(config.STAGING_DIR, log);
+  const peers = await joinPeers(directory, log);
   starting.defer(() => peers.close());
   // One more than there are workers, for the check that asks whether the storage is back.
   const maxSockets = Math.max(config.TRANSFER_CONCURRENCY, 1) + 1;
@@ -129,9 +134,6 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const breaker = createBreaker(storage, log);
   starting.defer(() => breaker.close());
   const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
-  const buffers = createBufferPool();
-  const disk = startDiskThread({ directory: staging.directory, sniffs: sniffs(config.ACCEPTED_TYPES), buffers });
-  starting.defer(() => disk.close());
   const intake = createIntake({
     acceptedTypes: config.ACCEPTED_TYPES,
     maxPixels: config.MAX_IMAGE_PIXELS,

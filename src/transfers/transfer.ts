@@ -43,6 +43,8 @@ export type TransferDeps = {
  * nobody, and its note would take as much as all else that is recorded of it.
  */
 const QUICK_MS = 250;
+/** Who just sent an image hears at once that it goes on; which is noted when its first byte has left, not before. */
+const FRESH_MS = 1;
 
 /** How a claim ended: `done`, or back in the queue for so many milliseconds. */
 export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: number };
@@ -65,14 +67,14 @@ export async function transferImage(
   const checking = deps.checkStaged(claim.data.imageId);
   // Who sends hears what came of it.
   const checked = checking.catch(() => {});
-  // Who just sent an image hears at once that it goes on. Of one that is not known nobody knows yet whether it needs to be sent.
-  const early = claim.fresh || !claim.image ? noteBegin(deps, claim, 0) : null;
+  // Of one that is not known nobody knows yet whether it needs to be sent.
+  const early = claim.image ? null : noteBegin(deps, claim, 0);
   const image = claim.image ?? (await early?.begun)?.image;
   if (!image) return settleEnded(deps, claim);
   // What is not here yet is nothing to take a turn for.
   await checked;
   const endTurn = await takeTurn(signal);
-  const noting = early ?? noteBegin(deps, claim, QUICK_MS);
+  const noting = early ?? noteBegin(deps, claim, claim.fresh ? FRESH_MS : QUICK_MS);
   let receipt: Receipt;
   let others = false;
   try {

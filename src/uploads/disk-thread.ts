@@ -33,10 +33,14 @@ export type DiskThread = {
   land(imageId: string, lent: Lent): Promise<Examined>;
   /** The digests of the file as it is now, and all its bytes if it has so many at most. Rejects when it cannot be read. */
   check(imageId: string, most: number): Promise<Checked>;
+  /** Removes the file. Rejects when it cannot be, or is not there. */
+  remove(imageId: string): Promise<void>;
   /** The file was cut or removed: what was learnt of it is void. */
   forget(imageId: string): void;
   close(): Promise<void>;
 };
+
+const STOPPING = 'the gateway is stopping';
 
 export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): DiskThread {
   // By number; one is given again once it is answered. A map would be made anew again and again as it grows and shrinks, and
@@ -44,6 +48,7 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
   const asked: (PromiseWithResolvers<unknown> | undefined)[] = [];
   const free: number[] = [];
   let worker: Worker | undefined;
+  let closed = false;
   const start = () => {
     const thread = new Worker(new URL('./disk-worker.ts', import.meta.url), {
       workerData: { directory, sniffs, memory: buffers.memory } satisfies DiskWorkerData,
@@ -60,13 +65,24 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
       }
     });
   };
-  const ask = <T>(order: Order): Promise<T> => {
+  let orders: Numbered[] = [];
+  const send = () => {
+    if (closed) return;
+    // With the first image: a gateway that waits for images can do without its memory.
+    worker ??= start();
+    worker.postMessage(orders);
+    orders = [];
+  };
+  /** All that is ordered in one go is sent in one go: to wake the thread takes longer than many an order. */
+  const order = (one: Numbered) => {
+    if (orders.push(one) === 1) queueMicrotask(send);
+  };
+  const ask = <T>(what: Order): Promise<T> => {
+    if (closed) return Promise.reject(new Error(STOPPING));
     const waiting = Promise.withResolvers<unknown>();
     const number = free.pop() ?? asked.length;
     asked[number] = waiting;
-    // With the first image: a gateway that waits for images can do without its memory.
-    worker ??= start();
-    worker.postMessage({ ...order, number } satisfies Numbered);
+    order({ ...what, number });
     return waiting.promise as Promise<T>;
   };
   return {
@@ -78,13 +94,14 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
       const { content, ...digests } = await ask<Checked>({ kind: 'check', imageId, most });
       return { ...digests, content: content && Buffer.from(content.buffer) };
     },
+    remove: (imageId) => ask({ kind: 'remove', imageId }),
     forget(imageId) {
-      worker?.postMessage({ kind: 'forget', imageId, number: 0 } satisfies Numbered);
+      if (worker) order({ kind: 'forget', imageId, number: 0 });
     },
     async close() {
+      closed = true;
       await worker?.terminate();
-      for (const waiting of asked.splice(0)) waiting?.reject(new Error('the gateway is stopping'));
-      free.length = 0;
+      for (const waiting of asked.splice(0)) waiting?.reject(new Error(STOPPING));
     },
   };
 }

@@ -15,6 +15,7 @@ import {
   fsyncSync,
   openSync,
   readSync,
+  unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -35,10 +36,11 @@ type Conclude = { kind: 'conclude'; imageId: string; size: number };
 type Sync = { kind: 'sync'; imageId: string };
 type Land = { kind: 'land'; imageId: string; position: number } & Place;
 type Check = { kind: 'check'; imageId: string; most: number };
+type Remove = { kind: 'remove'; imageId: string };
 type Forget = { kind: 'forget'; imageId: string };
 
 /** See `DiskThread`. */
-export type Order = Write | Conclude | Sync | Land | Check | Forget;
+export type Order = Write | Conclude | Sync | Land | Check | Remove | Forget;
 /** Every order but `forget` is answered, under its number. */
 export type Numbered = { number: number } & Order;
 export type Answer = { number: number; value: unknown } | { number: number; error: NodeJS.ErrnoException };
@@ -58,29 +60,39 @@ const syncFolder = createSync(fsyncSync, promisify(fsync));
 const syncEntries = shareRuns(() => syncFolder(folder));
 
 collectInSpareTime();
-parentPort?.on('message', (first: Numbered) => {
-  const orders = [first];
+parentPort?.on('message', (first: Numbered[]) => {
+  const orders = [...first];
   for (
     let more = parentPort && receiveMessageOnPort(parentPort);
     more;
     more = parentPort && receiveMessageOnPort(parentPort)
   )
-    orders.push(more.message);
+    orders.push(...more.message);
   const whole = orders.filter(isWhole).map((order) => answer(order, land(order)));
   // Answered together, as they go into one commit.
   if (whole.length > 0) void Promise.all(whole).then((answers) => parentPort?.postMessage(answers));
   for (const order of orders) {
     if (order.kind === 'forget') underway.delete(order.imageId);
-    else if (!isWhole(order)) void answer(order, run(order)).then((one) => parentPort?.postMessage([one]));
+    else if (!isWhole(order)) void answer(order, run(order)).then(tell);
   }
 });
+
+let told: Answer[] = [];
+/** What ends in one go is told in one go, as it was ordered. */
+function tell(one: Answer): void {
+  if (told.push(one) > 1) return;
+  queueMicrotask(() => {
+    parentPort?.postMessage(told);
+    told = [];
+  });
+}
 
 /** A file of one piece. */
 function isWhole(order: Numbered): order is Land & Numbered {
   return order.kind === 'land' && order.position === 0;
 }
 
-function run(order: Write | Land | Conclude | Sync | Check): Promise<unknown> {
+function run(order: Exclude<Order, Forget>): Promise<unknown> {
   switch (order.kind) {
     case 'write':
       return write(order);
@@ -92,6 +104,8 @@ function run(order: Write | Land | Conclude | Sync | Check): Promise<unknown> {
       return sync(order);
     case 'check':
       return check(order);
+    case 'remove':
+      return remove(order);
   }
 }
 
@@ -185,6 +199,11 @@ async function land({ imageId, position, at, length }: Land): Promise<Examined> 
   } finally {
     closeSync(file);
   }
+}
+
+// rm(3) would look first what it is.
+async function remove({ imageId }: Remove): Promise<void> {
+  unlinkSync(pathOf(imageId));
 }
 
 /** Bytes that a file may have lost or changed since it was received: before they are sent. */

@@ -40,6 +40,8 @@ export type StagingOptions = {
   /** What one user may have of the budget; all of it, unless told. */
   userBudgetBytes?: number | undefined;
   freeBytes: number;
+  /** Removes a file of the folder; rejects with ENOENT when it is not there. */
+  unlink?: (name: string) => Promise<void>;
 };
 
 /** What one image has of the budget, and how much of that is not yet on the disk. */
@@ -56,6 +58,7 @@ const PLENTY_BYTES = 4 * 1024 ** 3;
 /** Opens a staging area, making its folder (mode 0700) when needed. */
 export async function openStaging(options: StagingOptions): Promise<Staging> {
   const { directory, budgetBytes, userBudgetBytes = Number.POSITIVE_INFINITY, freeBytes } = options;
+  const { unlink: unlinkFile = (name) => unlink(join(directory, name)) } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const id = await readOrMakeId(directory);
   const reserved = new Map<string, Reservation>();
@@ -85,8 +88,7 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
   // disk is unknown, so the file must go; one that cannot be removed just then is removed before anybody looks at it.
   const lost = new Set<string>();
   const remove = async (imageId: string) => {
-    // rm(3) would look first what it is, and do that on this thread.
-    await unlink(pathOf(imageId)).catch((error) => {
+    await unlinkFile(imageId).catch((error) => {
       if (!hasErrno(error, 'ENOENT')) throw error;
     });
     lost.delete(imageId);
