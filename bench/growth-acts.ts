@@ -96,7 +96,7 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
   const { db, staging, seeded } = side;
   const request = TicketRequest.parse({ images: 2, description: 'bench' });
   const { ticket } = await step('open a ticket', () => openTicket(db, seeded.heavyUser, request, randomUUIDv7()));
-  const arrivals = createArrivals(db, HOLDER, createHandOver(db, staging.id), () => {});
+  const arrivals = createArrivals(db, HOLDER, createHandOver().commit, () => {});
   const place = {
     ...{ ticketId: ticket.id, imageId: randomUUIDv7(), slot: 'photo-1', size: facts.size, filename: 'IMG.jpg' },
     ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id, holder: HOLDER, facts: null },

@@ -143,8 +143,8 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     log,
   });
   starting.defer(followUploads(hub, intake));
-  const handOver = createHandOver(db, staging.id);
-  const arrivals = createArrivals(db, peers.own, handOver, metrics.countReceived);
+  const handOver = createHandOver();
+  const arrivals = createArrivals(db, peers.own, handOver.commit, metrics.countReceived);
   const finish: FinishDeps = { db, staging, intake, arrivals, log, reach };
   const locker = createLocker(LOCK_TIMEOUT_MS);
   const ownHolders = createHolders({ db, staging, intake, peers, locker, timeoutMs: LOCK_TIMEOUT_MS, log });

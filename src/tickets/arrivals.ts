@@ -3,19 +3,20 @@ import { createGroupCommit } from '../database/group-commit.ts';
 import type { Image } from '../database/models.ts';
 import { claimPlaces, type PlaceRequest, type TakePlace } from './claim.ts';
 import { type ReceivedImage, receiveImages } from './receive.ts';
+import type { Beside } from './transition.ts';
 
 /**
  * Makes SQL that puts the transfers of images into the queue, for the statement that receives them.
  *
  * @param images what stands behind FROM: rows with `id` and `staging`
  */
-export type EnqueueTransfers = (images: string) => string;
+export type EnqueueTransfers = (images: string) => Beside;
 
-/**
- * Runs the one statement that receives images, and queues their transfers, in a transaction of its own or in one with more.
- * Resolves to the same once that is committed.
- */
-export type CommitReceipts = (receive: (db: Database) => Promise<Image[]>) => Promise<Image[]>;
+/** Runs the one statement that receives images, and says how it queues their transfers. Resolves to the same. */
+export type CommitReceipts = (
+  imageIds: string[],
+  receive: (enqueue: EnqueueTransfers) => Promise<Image[]>,
+) => Promise<Image[]>;
 
 /** What may be asked for at any moment, by any number of uploads at once: each is durable when it resolves. */
 export type Arrivals = {
@@ -28,8 +29,8 @@ export type Arrivals = {
 };
 
 /**
- * Each group is one statement, and so one transaction without BEGIN and COMMIT, unless `commit` has more to do in it: the
- * ways there and back cost more than what is done for a lone image.
+ * Each group is one statement, and so one transaction without BEGIN and COMMIT: the ways there and back cost more than what
+ * is done for a lone image.
  *
  * @param holder this process, in the column `holder` of the uploads that it receives
  * @param countReceived told of each image once its receipt is committed, with its size in bytes
@@ -37,12 +38,12 @@ export type Arrivals = {
 export function createArrivals(
   db: Database,
   holder: string,
-  { enqueue, commit }: { enqueue: EnqueueTransfers; commit: CommitReceipts },
+  commit: CommitReceipts,
   countReceived: (bytes: number) => void,
 ): Arrivals {
   const takePlace = createGroupCommit(async (places: PlaceRequest[]) => {
-    const claim = (trx: Database) => claimPlaces(trx, places, enqueue);
-    const placed = places.some(({ facts }) => facts) ? await commit(claim) : await claim(db);
+    const whole = places.filter(({ facts }) => facts).map(({ imageId }) => imageId);
+    const placed = await commit(whole, (enqueue) => claimPlaces(db, places, enqueue));
     const byId = new Map(placed.map((image) => [image.id, image]));
     return places.map(({ imageId, facts }): Image | null => {
       const image = byId.get(imageId) ?? null;
@@ -51,7 +52,8 @@ export function createArrivals(
     });
   });
   const receive = createGroupCommit(async (images: ReceivedImage[]) => {
-    const moved = await commit((trx) => receiveImages(trx, images, holder, enqueue));
+    const ids = images.map(({ imageId }) => imageId);
+    const moved = await commit(ids, (enqueue) => receiveImages(db, images, holder, enqueue));
     const received = new Set(moved.map(({ id }) => id));
     return images.map(({ imageId, facts }) => {
       if (received.has(imageId)) countReceived(facts.size);

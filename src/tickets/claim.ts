@@ -101,7 +101,9 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[], enqueu
     asked.set(request.ticketId, turn);
     return { ...request, ...(facts ? receivedColumns(facts) : {}), status: facts ? 'received' : 'uploading', turn };
   });
-  const received = requests.some(({ facts }) => facts !== null);
+  const queued = requests.some(({ facts }) => facts)
+    ? enqueue("(SELECT * FROM placed WHERE status = 'received') AS received")
+    : null;
   const { rows } = (await prepared(
     db,
     `WITH wanted AS (
@@ -124,9 +126,9 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[], enqueu
        SELECT id, ticket_id, staging, status, size, to_json(placed)::text AS image, 1 AS claimed, here AS received,
               0 AS stored, 0 AS failed, bytes AS bytes_total, here * bytes AS bytes_received, 0 AS bytes_stored
        FROM placed, LATERAL (SELECT coalesce(size, 0) AS bytes, (status = 'received')::int AS here) AS counts
-     ), ${received ? `queued AS (${enqueue("placed WHERE status = 'received'")}),` : ''} ${countChanges('open', 'images')}
+     ), ${queued ? `queued AS (${queued.sql}),` : ''} ${countChanges('open', 'images')}
      SELECT '[' || array_to_string(images, ',') || ']' AS images FROM counted`,
-    [JSON.stringify(wanted)],
+    [JSON.stringify(wanted), ...(queued?.bindings ?? [])],
   )) as { rows: { images: string }[] };
   return rows.flatMap(({ images }) =>
     (JSON.parse(images) as Record<string, unknown>[]).map((image) => Image.fromJsonRow(image)),

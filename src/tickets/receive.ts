@@ -33,7 +33,6 @@ export async function receiveImages(
 ): Promise<Image[]> {
   const received_at = new Date();
   const moves = arrived.map(({ imageId, facts }) => ({ imageId, changes: { ...receivedColumns(facts), received_at } }));
-  const beside = { sql: enqueue('moved'), bindings: [] };
-  const changes = await moveImages(db, moves, ['uploading'], 'received', { holder, beside });
+  const changes = await moveImages(db, moves, ['uploading'], 'received', { holder, beside: enqueue('moved') });
   return changes.map(({ image }) => image);
 }

@@ -1,19 +1,20 @@
 import type { PgBoss } from 'pg-boss';
 import type { Database } from '../database/connection.ts';
+import type { Checked } from '../uploads/disk-thread.ts';
 import { type Claim, fetchTransfers, HEARTBEAT_SECONDS, type OwedImage } from './queue.ts';
 
 /**
  * A job that this process has. `signal` aborts when the claim is lost: another process has the job by now. `image` is what
- * the job is about, null when it was not owed any more; `fresh` says that it was just received here.
+ * the job is about, null when it was not owed any more; `checking` is under way for one that was just received here.
  */
-export type HeldClaim = Claim & { signal: AbortSignal; image: OwedImage | null; fresh: boolean };
+export type HeldClaim = Claim & { signal: AbortSignal; image: OwedImage | null; checking?: Promise<Checked> };
 
 /** The jobs of a queue that this process has, and that have not ended. */
 export type Claims = {
   /** Takes so many jobs at most, those that have waited for longest first. */
   fetch(most: number): Promise<HeldClaim[]>;
-  /** Holds the job of an image that was claimed when it was queued (handover.ts). */
-  hold(image: OwedImage): HeldClaim;
+  /** Holds the job of an image that was claimed when it was queued (handover.ts); of one that may not be there, without it. */
+  hold(imageId: string, image: OwedImage | null, checking: Promise<Checked>): HeldClaim;
   /** To be called when the job has ended, or is back in the queue. */
   release(claim: HeldClaim): void;
   close(): void;
@@ -40,9 +41,9 @@ export function holdClaims(db: Database, boss: PgBoss, queue: string): Claims {
   // One that fails says nothing about the claims.
   const beating = setInterval(() => showSignsOfLife().catch(() => {}), (HEARTBEAT_SECONDS / 2) * 1000);
 
-  const hold = (id: string, retryCount: number, image: OwedImage | null, fresh: boolean): HeldClaim => {
+  const hold = (id: string, retryCount: number, image: OwedImage | null): HeldClaim => {
     const lost = new AbortController();
-    const claim = { id, name: queue, data: { imageId: id }, retryCount, image, fresh, signal: lost.signal };
+    const claim = { id, name: queue, data: { imageId: id }, retryCount, image, signal: lost.signal };
     held.set(claim, lost);
     return claim;
   };
@@ -50,9 +51,9 @@ export function holdClaims(db: Database, boss: PgBoss, queue: string): Claims {
   return {
     async fetch(most) {
       const fetched = await fetchTransfers(db, queue, most);
-      return fetched.map(({ id, retryCount, image }) => hold(id, retryCount, image, false));
+      return fetched.map(({ id, retryCount, image }) => hold(id, retryCount, image));
     },
-    hold: (image) => hold(image.id, 0, image, true),
+    hold: (imageId, image, checking) => Object.assign(hold(imageId, 0, image), { checking }),
     release: (claim) => void held.delete(claim),
     close: () => clearInterval(beating),
   };

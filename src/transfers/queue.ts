@@ -123,14 +123,20 @@ export function inside(trx: Database): ReturnType<typeof fromKnex> {
  * would make of a `TransferJob`; pg-boss documents its table for that.
  *
  * @param images what stands behind FROM: rows with `id` and `staging`
+ * @param claimed ids of those whose jobs are claimed as they are made, as by a `fetch` right after it
  */
-export function enqueueTransfers(images: string): string {
-  return `INSERT INTO pgboss.job (id, name, data, policy, retry_limit, retry_delay, retry_backoff, expire_seconds,
-                                  deletion_seconds, heartbeat_seconds, keep_until)
+export function enqueueTransfers(images: string, claimed: readonly string[] = []): Beside {
+  const sql = `INSERT INTO pgboss.job (id, name, data, policy, retry_limit, retry_delay, retry_backoff, expire_seconds,
+                                  deletion_seconds, heartbeat_seconds, keep_until, state, started_on, heartbeat_on)
           SELECT id, '${queueOf('')}' || staging, jsonb_build_object('imageId', id), '${POLICY}', ${QUEUE.retryLimit}, ${QUEUE.retryDelay},
                  ${QUEUE.retryBackoff}, ${QUEUE.expireInSeconds}, ${QUEUE.deleteAfterSeconds}, ${QUEUE.heartbeatSeconds},
-                 now() + interval '${QUEUE.retentionSeconds} s'
-          FROM ${images} ON CONFLICT DO NOTHING`;
+                 now() + interval '${QUEUE.retentionSeconds} s', claim.state::pgboss.job_state, claim.since, claim.since
+          FROM ${images}, LATERAL (
+            SELECT CASE WHEN claimed THEN 'active' ELSE 'created' END AS state, CASE WHEN claimed THEN now() END AS since
+            FROM (SELECT array_position(?::uuid[], id) IS NOT NULL AS claimed) AS known
+          ) AS claim
+          ON CONFLICT DO NOTHING`;
+  return { sql, bindings: [claimed] };
 }
 
 /**
@@ -183,5 +189,6 @@ export async function enqueueAgain(
   { id, staging }: Pick<Image, 'id' | 'staging'>,
 ): Promise<void> {
   await boss.deleteJob(queueOf(staging), id, { db: inside(trx) });
-  await trx.raw(enqueueTransfers('images WHERE id = ?'), [id]);
+  const { sql, bindings } = enqueueTransfers('(SELECT id, staging FROM images WHERE id = ?) AS images');
+  await trx.raw(sql, [id, ...bindings] as never);
 }

@@ -58,13 +58,13 @@ export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: numbe
  */
 export async function transferImage(
   deps: TransferDeps,
-  claim: Claim & { image?: OwedImage | null; fresh?: boolean },
+  claim: Claim & { image?: OwedImage | null; checking?: Promise<Checked> },
   signal: AbortSignal,
 ): Promise<TransferEnd> {
   const { send, breaker, takeTurn, reach } = deps;
   await reach('transfer.fetched');
   await breaker.pass(signal);
-  const checking = deps.checkStaged(claim.data.imageId);
+  const checking = claim.checking ?? deps.checkStaged(claim.data.imageId);
   // Who sends hears what came of it.
   const checked = checking.catch(() => {});
   // Of one that is not known nobody knows yet whether it needs to be sent.
@@ -74,7 +74,7 @@ export async function transferImage(
   // What is not here yet is nothing to take a turn for.
   await checked;
   const endTurn = await takeTurn(signal);
-  const noting = early ?? noteBegin(deps, claim, claim.fresh ? FRESH_MS : QUICK_MS);
+  const noting = early ?? noteBegin(deps, claim, claim.checking ? FRESH_MS : QUICK_MS);
   let receipt: Receipt;
   let others = false;
   try {

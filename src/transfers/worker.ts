@@ -12,10 +12,11 @@ export type Workers = {
   /** How many images could be sent at once, were they here. */
   room(): number;
   /**
-   * Sends an image whose job was claimed when it was queued, or, when nobody knows whether that was `committed`, makes sure
-   * that the job is nobody's. Resolves when that has ended, whichever way.
+   * Begins with an image whose job is claimed as it is queued: reads its file while that is committed. What it returns sends
+   * the image, or, with null, when nobody knows whether it was committed, makes sure that the job is nobody's; it resolves
+   * when that has ended, whichever way.
    */
-  take(image: Image, committed: boolean): Promise<void>;
+  expect(imageId: string): (image: Image | null) => Promise<void>;
   /** Stops taking jobs, gives running transfers `graceMs`, and hands the rest back to the queue. */
   close(graceMs: number): Promise<void>;
 };
@@ -151,7 +152,13 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
     wake,
     // While others wait in the queue it is their turn.
     room: () => (closing || more || looking || breaker.paused ? 0 : Math.max(0, concurrency - unsent.size)),
-    take: (image, committed) => start(claims.hold(image), committed ? handle : (claim) => handBackSoon(claim, 0)),
+    expect(imageId) {
+      const checking = deps.checkStaged(imageId);
+      // Who sends hears what came of it.
+      checking.catch(() => {});
+      return (image) =>
+        start(claims.hold(imageId, image, checking), image ? handle : (claim) => handBackSoon(claim, 0));
+    },
     async close(graceMs) {
       closing = true;
       clearInterval(polling);

@@ -10,6 +10,8 @@ import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 
 const IMAGES = 32;
 
+const nothing = { sql: 'SELECT', bindings: [] };
+
 describe('the changes of a ticket that one statement makes', () => {
   let gateway: TestGateway;
   let api: Api;
@@ -60,7 +62,7 @@ describe('the changes of a ticket that one statement makes', () => {
     const { id } = await api.openTicket(IMAGES, { metadata: { text: 'x'.repeat(3500) } });
     const ids = Array.from({ length: IMAGES }, () => randomUUIDv7()).sort();
     const requests = ids.map((imageId, nth) => request(id, imageId, nth));
-    expect(await claimPlaces(gateway.db, requests, () => 'SELECT')).to.have.length(IMAGES);
+    expect(await claimPlaces(gateway.db, requests, () => nothing)).to.have.length(IMAGES);
     const sizes = requests.map(({ size }) => size ?? 0);
     const sums = sizes.map((_, nth) => sizes.slice(0, nth + 1).reduce((sum, size) => sum + size, 0));
     const total = sums.at(-1);
@@ -75,7 +77,7 @@ describe('the changes of a ticket that one statement makes', () => {
 
     payloads = [];
     const arrived = requests.map(({ imageId }, nth) => ({ imageId, ticketId: id, facts: factsOf(sizes[nth] ?? 0) }));
-    expect(await receiveImages(gateway.db, arrived, 'somebody', () => 'SELECT')).to.have.length(IMAGES);
+    expect(await receiveImages(gateway.db, arrived, 'somebody', () => nothing)).to.have.length(IMAGES);
     const receipts = await heard(id, 1 + 2 * IMAGES);
     expect(receipts.map(seen)).to.deep.equal(
       requests.map(({ imageId }, n) => [
@@ -88,7 +90,7 @@ describe('the changes of a ticket that one statement makes', () => {
     const stored = await recordStored(
       gateway.db,
       requests.map(({ imageId, size }) => ({ imageId, receipt: receiptOf(size ?? 0) })),
-      { sql: 'SELECT', bindings: [] },
+      nothing,
     );
     expect(stored.map(({ ticket }) => ticket.version)).to.deep.equal(requests.map((_, n) => n + 2 + 2 * IMAGES));
     const ends = await heard(id, 1 + 3 * IMAGES);

@@ -169,7 +169,7 @@ describe('a worker', () => {
         if (!point.endsWith('sending')) reached.push(point);
         return undefined;
       };
-      await transferImage({ ...deps, reach }, { ...job, image: await image(), fresh: false }, noAbort);
+      await transferImage({ ...deps, reach }, { ...job, image: await image() }, noAbort);
       expect(reached.includes('transfer.begun')).to.equal(steps.length > 1);
       expect(await versionOf()).to.equal(before + steps.length);
       await expectStoredOnce(`${gateway.config.DATA_DIR}/cloudinary`, await untilImage(api, begun, ['stored']), bytes);
@@ -179,7 +179,7 @@ describe('a worker', () => {
   it('counts the failures of an image that was not noted as begun', async () => {
     failOnce(500);
     const job = await fetchJob();
-    await transferImage({ ...deps, maxAttempts: 2 }, { ...job, image: await image(), fresh: false }, noAbort);
+    await transferImage({ ...deps, maxAttempts: 2 }, { ...job, image: await image() }, noAbort);
     expect(await image()).to.include({ status: 'received', attempts: 1, errorCode: 'storage-unavailable' });
     expect(await jobState()).to.equal('retry');
     await gateway.db.raw('UPDATE pgboss.job SET start_after = now() WHERE id = ?', [begun.imageId]);

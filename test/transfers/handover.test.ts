@@ -4,6 +4,7 @@ import type { Database } from '../../src/database/connection.ts';
 import { Image } from '../../src/database/models.ts';
 import { createCloudinaryStorage } from '../../src/storage/cloudinary.ts';
 import { SMALL_BYTES } from '../../src/storage/port.ts';
+import type { EnqueueTransfers } from '../../src/tickets/arrivals.ts';
 import { createBreaker } from '../../src/transfers/breaker.ts';
 import { createHandOver } from '../../src/transfers/handover.ts';
 import { createBoss } from '../../src/transfers/queue.ts';
@@ -161,26 +162,27 @@ describe('an answer of the database that is lost', () => {
   afterEach(() => workers?.close(0));
 
   const lost = new Error('Connection terminated unexpectedly');
-  type Run = (trx: Database) => Promise<unknown>;
-  /** Hands the image over once more, to a worker that waits, on a database that ends transactions as it is told. */
-  const receiveAgain = async (transaction: (run: Run) => Promise<unknown>) => {
-    const handOver = createHandOver({ transaction } as unknown as Database, deps.staging.id);
+  type Run = (db: Database) => Promise<unknown>;
+  /** Hands the image over once more, to a worker that waits, in a statement that ends as it is told. */
+  const receiveAgain = async (end: (run: Run) => Promise<unknown>) => {
+    const handOver = createHandOver();
     workers = startWorkers(deps, 1);
     await until('the worker has nothing to do', async () => workers?.room() === 1);
     handOver.attach(workers);
     const image = (await Image.query(gateway.db).findById(begun.imageId)) ?? expect.fail('no image');
-    const receive = async (trx: Database) => {
-      await trx.raw(handOver.enqueue('images WHERE id = ?'), [image.id]);
+    const receive = async (enqueue: EnqueueTransfers) => {
+      const { sql, bindings } = enqueue('(SELECT id, staging FROM images WHERE id = ?) AS images');
+      await end(async (db) => db.raw(sql, [image.id, ...bindings] as never));
       return [image];
     };
-    return { handOver, image, commit: handOver.commit(receive).catch((error) => error) };
+    return { handOver, image, commit: handOver.commit([image.id], receive).catch((error) => error) };
   };
 
   it('to the receipt leaves no job in nobody’s hands', async () => {
     await begun.send();
     await gateway.db.raw('DELETE FROM pgboss.job WHERE id = ?', [begun.imageId]);
     const { handOver, image, commit } = await receiveAgain(async (run) => {
-      await gateway.db.transaction(run);
+      await run(gateway.db);
       throw lost;
     });
     expect(await commit).to.equal(lost);

@@ -32,7 +32,7 @@ describe('a transfer that is queued in our own statement', () => {
     const [theirs, ours] = [randomUUIDv7(), randomUUIDv7()];
     await boss.insert(queueOf(staging.id), [{ id: theirs, data: { imageId: theirs } }]);
     const enqueue = enqueueTransfers('(SELECT ?::uuid AS id, ?::text AS staging) AS images');
-    for (const _twice of [1, 2]) await db.raw(enqueue, [ours, staging.id]);
+    for (const _twice of [1, 2]) await db.raw(enqueue.sql, [ours, staging.id, ...enqueue.bindings] as never);
     const { rows } = await db.raw(
       `SELECT id, (keep_until - start_after)::text AS kept, start_after = created_on AS at_once,
               to_jsonb(job) - '{id,data,created_on,start_after,keep_until}'::text[] AS job, data
@@ -72,6 +72,27 @@ describe('a transfer that is queued in our own statement', () => {
       await boss.fail(queue, [early, late]);
       await db.raw(`UPDATE pgboss.job SET start_after = now() WHERE state = 'retry'`);
     }
+    await db.raw('DELETE FROM pgboss.job');
+  });
+
+  it('is claimed as it is made as by a fetch right after it', async () => {
+    const [theirs, ours, other] = [randomUUIDv7(), randomUUIDv7(), randomUUIDv7()];
+    const queue = queueOf(staging.id);
+    await boss.insert(queue, [{ id: theirs, data: { imageId: theirs } }]);
+    await boss.fetch(queue);
+    const { sql, bindings } = enqueueTransfers('(SELECT unnest(?::uuid[]) AS id, ?::text AS staging) AS images', [
+      ours,
+    ]);
+    await db.raw(sql, [[ours, other], staging.id, ...bindings] as never);
+    const { rows } = await db.raw(
+      `SELECT id, heartbeat_on = started_on AS beats,
+              to_jsonb(job) - '{id,data,created_on,start_after,keep_until,started_on,heartbeat_on}'::text[] AS job
+       FROM pgboss.job`,
+    );
+    const byId = new Map(rows.map(({ id, ...row }: { id: string }) => [id, row]));
+    expect(byId.get(ours)).to.deep.equal(byId.get(theirs));
+    expect(byId.get(ours)).to.deep.include({ beats: true });
+    expect(await fetchTransfers(db, queue, 9)).to.deep.equal([{ id: other, retryCount: 0, image: null }]);
     await db.raw('DELETE FROM pgboss.job');
   });
 

@@ -160,9 +160,10 @@ describe('an image that came whole with its creation', () => {
       .where({ id: ticket.id })
       .update({ expires_at: new Date(Date.now() + 300) });
     const request = placeRequest(ticket.id);
-    const takePlace: TakePlace = async (place) => (await claimPlaces(gateway.db, [place], () => 'SELECT'))[0] ?? null;
+    const takePlace: TakePlace = async (place) =>
+      (await claimPlaces(gateway.db, [place], () => ({ sql: 'SELECT', bindings: [] })))[0] ?? null;
     const first = await gateway.db.transaction();
-    expect(await claimPlaces(first, [request], () => 'SELECT')).to.have.length(1);
+    expect(await claimPlaces(first, [request], () => ({ sql: 'SELECT', bindings: [] }))).to.have.length(1);
     await until('the time has run out', async () => Date.now() > new Date(ticket.createdAt).getTime() + 400);
     const again = claimPlace(gateway.db, takePlace, request);
     again.catch(() => {});
