@@ -43,7 +43,10 @@ type Forget = { kind: 'forget'; imageId: string };
 export type Order = Write | Conclude | Sync | Land | Check | Remove | Forget;
 /** Every order but `forget` is answered, under its number. */
 export type Numbered = { number: number } & Order;
-export type Answer = { number: number; value: unknown } | { number: number; error: NodeJS.ErrnoException };
+export type Answer = { number: number; value: unknown } | { number: number; error: DiskError };
+
+/** `lost`: bytes that were written before may be gone, as the disk could not keep them. */
+export type DiskError = NodeJS.ErrnoException & { lost?: boolean };
 
 /** 20 MiB at most, if all their headers were still looked for. What falls out is read again, once, at its end. */
 const REMEMBERED = 4_000;
@@ -114,8 +117,8 @@ async function answer({ number }: Numbered, outcome: Promise<unknown>): Promise<
     return { number, value: await outcome };
   } catch (error) {
     // Of an error only name, message and stack survive the way to another thread.
-    const { message, code } = error as NodeJS.ErrnoException;
-    return { number, error: { name: 'Error', message, ...(code ? { code } : {}) } };
+    const { message, code, lost } = error as DiskError;
+    return { number, error: { name: 'Error', message, ...(code ? { code } : {}), ...(lost ? { lost } : {}) } };
   }
 }
 
@@ -182,6 +185,13 @@ async function sync({ imageId }: Sync): Promise<void> {
   await syncEntries();
 }
 
+/** After a failed fsync Linux marks the pages clean that did not get to the disk, and the next one would succeed without them. */
+async function lossOf(syncing: Promise<unknown>): Promise<void> {
+  await syncing.catch((error: DiskError) => {
+    throw Object.assign(error, { lost: true });
+  });
+}
+
 async function land({ imageId, position, at, length }: Land): Promise<Examined> {
   const bytes = new Uint8Array(memory, at, length);
   const file = openFor(imageId, position);
@@ -193,8 +203,7 @@ async function land({ imageId, position, at, length }: Land): Promise<Examined> 
     const writing = put(pathOf(imageId), file, position, bytes);
     learnt.pass(bytes, position);
     await writing;
-    await syncFile(file);
-    await entered;
+    await lossOf(syncFile(file).then(() => entered));
     return await examine(file, learnt, position + length, position, bytes);
   } finally {
     closeSync(file);

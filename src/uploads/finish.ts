@@ -7,6 +7,8 @@ import type { Reach } from '../failpoints.ts';
 import type { Arrivals } from '../tickets/arrivals.ts';
 import type { ReceivedFacts } from '../tickets/receive.ts';
 import { moveImage } from '../tickets/transition.ts';
+import type { Lent } from './buffer-pool.ts';
+import type { DiskError } from './disk-worker.ts';
 import type { Facts, Intake } from './intake.ts';
 import type { Staging } from './staging.ts';
 
@@ -25,9 +27,16 @@ export type FinishDeps = {
  * Only when this resolves may the last byte be acknowledged. Call it under the upload's lock; doing it again is
  * harmless. Throws the reason of a rejection (the upload is then gone), 410 when the upload ended meanwhile, and 423
  * `upload-uncommitted` for whatever else keeps the commit from happening now.
+ *
+ * @param landed what is known of the file, if it was checked and fsynced with its last bytes
  */
-export async function finishUpload(deps: FinishDeps, image: Image, size: number): Promise<void> {
-  const facts = await seal(deps, image, size).catch((error) => refuseBroken(deps, image, error));
+export async function finishUpload(
+  deps: FinishDeps,
+  image: Image,
+  size: number,
+  landed: Facts | null = null,
+): Promise<void> {
+  const facts = landed ?? (await seal(deps, image, size).catch((error) => refuseBroken(deps, image, error)));
   await deps.reach('upload.synced');
   await commit(deps, image, toReceived(size, facts));
   await deps.reach('upload.committed');
@@ -44,6 +53,19 @@ async function seal({ intake }: Pick<FinishDeps, 'intake'>, image: Expected, siz
   assertExpected(image, concluded.value);
   if (persisted.status === 'rejected') throw persisted.reason;
   return concluded.value;
+}
+
+/** Writes the last bytes of an upload, and checks and fsyncs its whole file. Throws as `finishUpload` does, or what writing throws. */
+export async function landUpload(deps: FinishDeps, image: Image, lent: Lent): Promise<Facts> {
+  try {
+    const facts = await deps.intake.land(image.id, lent);
+    assertExpected(image, facts);
+    return facts;
+  } catch (error) {
+    if (error instanceof HoplaError || (error as DiskError).lost) return refuseBroken(deps, image, error);
+    await assertUploading(deps, image);
+    throw error;
+  }
 }
 
 type Expected = Pick<Image, 'id' | 'expectedSha256'>;

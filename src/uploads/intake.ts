@@ -4,6 +4,7 @@ import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import type { BufferPool, Lent } from './buffer-pool.ts';
 import type { DiskThread } from './disk-thread.ts';
+import type { DiskError } from './disk-worker.ts';
 import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
 import type { Staging } from './staging.ts';
 
@@ -23,7 +24,10 @@ export type Intake = {
   conclude(imageId: string, size: number): Promise<Facts>;
   /** Makes the file's bytes and its directory entry survive a power cut. When that fails, the file is gone. */
   persist(imageId: string): Promise<void>;
-  /** Writes the last bytes of an image, and makes its file durable. Throws like `conclude`; when the disk fails, the file is gone. */
+  /**
+   * Writes the last bytes of an image, and makes its file durable. Throws like `conclude`, or what the disk says: when it cannot
+   * take them all, those that it took remain; when it cannot keep what it took, the file is gone.
+   */
   land(imageId: string, lent: Lent): Promise<Facts>;
   /** The file was cut or removed, or another process goes on with it. */
   forget(imageId: string): void;
@@ -108,7 +112,10 @@ export function createIntake({ acceptedTypes, maxPixels, disk, buffers, staging,
       await disk.sync(imageId).catch((error) => lose(imageId, error));
     },
     async land(imageId, lent) {
-      const { inspection, sha256 } = await disk.land(imageId, lent).catch((error) => lose(imageId, error));
+      const { inspection, sha256 } = await disk.land(imageId, lent).catch((error: DiskError) => {
+        if (error.lost) return lose(imageId, error);
+        throw error;
+      });
       staging.wrote(imageId, lent.place.length);
       return { sha256, header: judge(inspection) };
     },

@@ -10,8 +10,10 @@ import { isId } from '../tickets/access.ts';
 import type { PlaceRequest } from '../tickets/claim.ts';
 import { moveImage } from '../tickets/transition.ts';
 import { type AppendEnd, appendBody } from './append.ts';
+import type { Lent } from './buffer-pool.ts';
 import { assertSize } from './creation.ts';
-import { assertUploading, discardStaged, type FinishDeps, finishUpload, refuse } from './finish.ts';
+import { assertUploading, discardStaged, type FinishDeps, finishUpload, landUpload, refuse } from './finish.ts';
+import type { Facts } from './intake.ts';
 import type { Staged, Wholes } from './whole.ts';
 
 /** One request on its way through the tus server, which knows an upload by its id alone. */
@@ -22,9 +24,6 @@ export type Exchange = {
   readonly baseUrl: string;
   /** Null for a creation until it has its place. */
   imageId: string | null;
-  /** The length that a PATCH declares, and the offset from which it goes on; NaN when it says none. */
-  readonly declares: number;
-  readonly continues: number;
   /** The upload as the database had it under the lock. */
   image?: Image;
   /** Of a creation: what it asks for, and what of its image is here already. */
@@ -74,25 +73,32 @@ export class StagingStore extends FileStore {
     return upload;
   }
 
-  /** Where an upload stands. One whose bytes are all here but not committed is committed now, or answers 423. */
   override async getUpload(id: string): Promise<Upload> {
-    const known = this.#recall(id);
-    const image = known ?? (await this.#load(id));
-    let offset = known ? this.#exchange.continues : image.size;
-    if (!known && image.status === 'uploading') {
+    const { image, offset } = await this.look(id);
+    const size = image.size === null ? {} : { size: image.size };
+    return new Upload({ id, offset, ...size, creation_date: image.createdAt.toISOString() });
+  }
+
+  /** Where an upload stands. One whose bytes are all here but not committed is committed now, or answers 423. */
+  async look(id: string): Promise<{ image: Image; offset: number }> {
+    const image = await this.#load(id);
+    let offset = image.size;
+    if (image.status === 'uploading') {
       offset = (await this.#deps.staging.sizeOf(id)) ?? 0;
       if (offset === image.size) await finishUpload(this.#deps, image, offset);
     }
-    this.#exchange.offset = offset ?? 0;
-    // tus-js-client repeats the length with every last piece, also when an earlier one broke off after declaring it.
-    // @tus/server takes that for a change unless the upload seems to have none.
-    const repeated = image.size === this.#exchange.declares;
-    return new Upload({
-      id,
-      offset: offset ?? 0,
-      ...(image.size === null || repeated ? {} : { size: image.size }),
-      creation_date: image.createdAt.toISOString(),
-    });
+    return this.#remember(image, offset ?? 0);
+  }
+
+  /** The same for a request that goes on from `offset`; if the one before left it there, without a question to database or disk. */
+  async goOn(id: string, offset: number): Promise<{ image: Image; offset: number }> {
+    const image = this.#deps.intake.take(id, offset);
+    return image?.ticketId === this.#exchange.ticketId ? this.#remember(image, offset) : this.look(id);
+  }
+
+  #remember(image: Image, offset: number) {
+    Object.assign(this.#exchange, { image, offset });
+    return { image, offset };
   }
 
   /** A size that no image has turns the upload away: it is the size of the client's file, and nothing will change it. */
@@ -125,16 +131,17 @@ export class StagingStore extends FileStore {
   async receive(body: IncomingMessage, offset: number, signal: AbortSignal): Promise<number> {
     const exchange = this.#exchange;
     const image = this.#looked;
-    if (image.status !== 'uploading') return offset;
     const { staging, intake, reportProgress, maxImageBytes } = this.#deps;
     const limit = (image.size ?? maxImageBytes) - offset;
     if (Number(body.headers['content-length'] ?? 0) > limit) return this.#refuseExcess(image);
+    if (image.status !== 'uploading') return offset;
     const staged = exchange.creation?.staged;
     let reached = offset;
     if (staged) {
       reached = exchange.offset = staged.offset;
       if (staged.failure !== undefined) await refuse(this.#deps, image, staged.failure);
     }
+    let landed: Facts | null = null;
     const end = await appendBody({
       source: body,
       position: reached,
@@ -142,13 +149,9 @@ export class StagingStore extends FileStore {
       signal,
       buffers: intake.buffers,
       write: async (lent) => {
-        let judge: () => void;
-        try {
-          judge = await intake.write(image.id, image.size, lent);
-        } catch (error) {
-          await assertUploading(this.#deps, image);
-          throw error;
-        }
+        let judge = () => {};
+        if (lent.end === image.size) landed = await landUpload(this.#deps, image, lent);
+        else judge = await this.#write(image, lent);
         reached = exchange.offset = lent.end;
         await this.#deps.reach('upload.written');
         reportProgress({
@@ -173,10 +176,19 @@ export class StagingStore extends FileStore {
       intake.forget(image.id);
       return await this.#refuseExcess(image);
     }
-    if (reached === image.size) await finishUpload(this.#deps, image, reached);
+    if (reached === image.size) await finishUpload(this.#deps, image, reached, landed);
     assertEnd(end);
     if (reached !== image.size) intake.keep(image, reached);
     return reached;
+  }
+
+  async #write(image: Image, lent: Lent): Promise<() => void> {
+    try {
+      return await this.#deps.intake.write(image.id, image.size, lent);
+    } catch (error) {
+      await assertUploading(this.#deps, image);
+      throw error;
+    }
   }
 
   /** More bytes came than the upload has; where its length was open, the image is larger than any may be. */
@@ -194,15 +206,6 @@ export class StagingStore extends FileStore {
     // A whole image that another process could not commit yet: turned away, it would come a second time.
     if (await wholes.isComing(id)) throw new HoplaError('upload-uncommitted', undefined, { retryAfterMs: 1000 });
     return Image.query(db).findById(id);
-  }
-
-  /** The upload that this request goes on with, as the one before left it; without a question to database or disk. */
-  #recall(id: string): Image | null {
-    const exchange = this.#exchange;
-    const image = this.#deps.intake.take(id, exchange.continues);
-    if (image?.ticketId !== exchange.ticketId) return null;
-    exchange.image = image;
-    return image;
   }
 
   async #load(id: string): Promise<Image> {

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage } from 'node:http';
 import { Server } from '@tus/server';
-import type { CancellationContext, Upload } from '@tus/utils';
+import { type CancellationContext, ERRORS, type Upload } from '@tus/utils';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import { type CreationDeps, createUpload, knownOffset, parseCreation, toPlaceRequest } from './creation.ts';
@@ -58,12 +58,8 @@ export function createTusServer(deps: TusServerDeps): TusServer {
   claimBeforeCreation(server, deps, current);
 
   return async (request, method, address) => {
-    const numberOf = (header: string) => (method === 'PATCH' ? Number(request.headers[header]) : Number.NaN);
-    const exchange: Exchange = {
-      ...address,
-      declares: numberOf('upload-length'),
-      continues: numberOf('upload-offset'),
-    };
+    const exchange: Exchange = { ...address };
+    if (method === 'PATCH') return exchanges.run(exchange, () => continueDirectly(deps, store, exchange, request));
     const direct = method === 'POST' ? await createDirectly(deps, store, exchanges, exchange, request) : null;
     if (direct) return direct;
     const response = await exchanges.run(exchange, () => server.handleWeb(asWebRequest(request, method)));
@@ -104,7 +100,6 @@ function uploadUrl({ baseUrl, ticketId }: Exchange, imageId: string): string {
 function receiveDirectly(server: Server, store: StagingStore, current: () => Exchange): void {
   const receive = (body: unknown, upload: Upload, _limit: number, context: CancellationContext) =>
     store.receive(body as IncomingMessage, upload.offset, context.signal);
-  Object.assign(server.handlers.PATCH, { writeToStore: receive });
   Object.assign(server.handlers.POST, {
     writeToStore: (...args: Parameters<typeof receive>) => receive(...args).catch((error) => delay(current(), error)),
   });
@@ -167,18 +162,64 @@ async function receiveRest(
   body: IncomingMessage,
 ): Promise<number> {
   await deps.reach('place.claimed');
-  const letGo = new AbortController();
-  const lock = deps.holders.locker.newLock(image.id);
   try {
-    await lock.lock(letGo.signal, () => void setTimeout(() => letGo.abort(), LOCK_DRAIN_MS));
-    try {
-      return await store.receive(body, 0, letGo.signal).catch((error) => delay(exchange, error));
-    } finally {
-      await lock.unlock();
-    }
+    return await underLock(deps, image.id, body, (signal) =>
+      store.receive(body, 0, signal).catch((error) => delay(exchange, error)),
+    );
   } catch (error) {
     // Who gets no address can never finish: the place goes back.
     return refuse(deps, image, toUploadError(error, 0));
+  }
+}
+
+/** PATCH. The next bytes of an upload go without the tus handler, too, for the same reasons. */
+async function continueDirectly(
+  deps: TusServerDeps,
+  store: StagingStore,
+  exchange: Exchange,
+  body: IncomingMessage,
+): Promise<TusAnswer> {
+  const { imageId } = exchange;
+  const { 'upload-offset': continues, 'upload-length': length } = body.headers;
+  if (imageId === null) throw new HoplaError('upload-not-found');
+  try {
+    return await underLock(deps, imageId, body, async (signal) => {
+      const { image, offset } = await store.goOn(imageId, Number(continues));
+      if (offset !== Number(continues)) throw ERRORS.INVALID_OFFSET;
+      if (length !== undefined) await declareLength(store, image, offset, String(length));
+      const reached = await store.receive(body, offset, signal);
+      const headers: [string, string][] = [['Upload-Offset', `${reached}`]];
+      return { status: 204, headers, finished: reached === exchange.image?.size };
+    });
+  } catch (error) {
+    throw toUploadError(error, exchange.offset);
+  }
+}
+
+/** tus-js-client repeats the length with every last piece, also when an earlier one broke off after declaring it. */
+async function declareLength(store: StagingStore, image: Image, offset: number, length: string): Promise<void> {
+  const size = /^\d{1,15}$/.test(length) ? Number(length) : Number.NaN;
+  const allowed = image.size === null ? size >= offset : size === image.size;
+  if (!allowed) throw new HoplaError('malformed-request', 'Upload-Length is not the length of this upload.');
+  await store.declareUploadLength(image.id, size);
+}
+
+/** Alone with an upload; `signal` says when another request wants it, or the client has left. */
+async function underLock<T>(
+  { holders }: TusServerDeps,
+  imageId: string,
+  body: IncomingMessage,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const letGo = new AbortController();
+  const { signal } = letGo;
+  body.once('error', () => letGo.abort());
+  const lock = holders.locker.newLock(imageId);
+  await lock.lock(signal, () => void setTimeout(() => letGo.abort(), LOCK_DRAIN_MS));
+  try {
+    return await run(signal);
+  } finally {
+    await lock.unlock();
   }
 }
 

@@ -175,7 +175,8 @@ describe('an answer of the database that is lost', () => {
       await end(async (db) => db.raw(sql, [image.id, ...bindings] as never));
       return [image];
     };
-    return { handOver, image, commit: handOver.commit([image.id], receive).catch((error) => error) };
+    const commit = () => handOver.commit([image.id], receive).catch((error) => error);
+    return { handOver, image, commit };
   };
 
   it('to the receipt leaves no job in nobody’s hands', async () => {
@@ -185,7 +186,7 @@ describe('an answer of the database that is lost', () => {
       await run(gateway.db);
       throw lost;
     });
-    expect(await commit).to.equal(lost);
+    expect(await commit()).to.equal(lost);
     expect(handOver.has(image.id)).to.equal(true);
     await untilImage(api, begun, ['stored']);
     expect(handOver.has(image.id)).to.equal(false);
@@ -200,11 +201,27 @@ describe('an answer of the database that is lost', () => {
         throw lost;
       }),
     );
-    expect(await commit).to.equal(lost);
+    expect(await commit()).to.equal(lost);
     await until('it is given up', async () => !handOver.has(image.id));
     expect(await gateway.stagedFiles()).to.deep.equal([image.id]);
     expect((await Image.query(gateway.db).findById(image.id))?.status).to.equal('received');
     await deps.staging.remove(image.id);
+  });
+
+  it('that says no gives the image back at once, as nothing was committed', async () => {
+    await begun.send();
+    await gateway.db.raw('DELETE FROM pgboss.job WHERE id = ?', [begun.imageId]);
+    let no: Error | null = new Error('new row violates check constraint');
+    const { handOver, image, commit } = await receiveAgain(async (run) => {
+      if (no) throw no;
+      await run(gateway.db);
+    });
+    expect(await commit()).to.equal(no);
+    expect(handOver.has(image.id)).to.equal(false);
+    no = null;
+    expect(await commit()).to.deep.equal([image]);
+    expect(handOver.has(image.id)).to.equal(true);
+    await untilImage(api, begun, ['stored']);
   });
 
   it('to the recording of the store’s receipt leaves no file behind', async () => {

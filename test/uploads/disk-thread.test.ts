@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import { expect } from 'chai';
 import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
 import { startDiskThread } from '../../src/uploads/disk-thread.ts';
 
-describe('the disk thread, asked to check a file', () => {
+describe('the disk thread', () => {
   const resources = new AsyncDisposableStack();
   let directory: string;
   let disk: ReturnType<typeof startDiskThread>;
@@ -19,7 +20,7 @@ describe('the disk thread, asked to check a file', () => {
   });
   after(() => resources.disposeAsync());
 
-  it('tells each who asks its digests, and its bytes where they are few', async () => {
+  it('tells each who asks the digests of a file, and its bytes where they are few', async () => {
     const sizes = [0, 1, 999, 1000, 1001, 1_000_000];
     const files = sizes.map((size) => Buffer.alloc(size, size % 256));
     for (const [n, file] of files.entries()) await writeFile(join(directory, `${n}`), file);
@@ -33,10 +34,27 @@ describe('the disk thread, asked to check a file', () => {
     );
   });
 
-  it('says why one cannot be read', async () => {
+  it('says why a file cannot be read', async () => {
     const failed = await Promise.all(
       ['missing', '.'].map((name) => disk.check(name, 1000).catch((error) => error.code)),
     );
     expect(failed).to.deep.equal(['ENOENT', 'EISDIR']);
+  });
+
+  it('removes files, and says of each that is not there', async () => {
+    const names = ['first', 'second', 'third'];
+    for (const name of names) await writeFile(join(directory, name), name);
+    const asked = ['first', 'never', 'second'].map((name) => disk.remove(name).catch((error) => error.code));
+    expect(await Promise.all(asked)).to.deep.equal([undefined, 'ENOENT', undefined]);
+    expect(names.filter((name) => existsSync(join(directory, name)))).to.deep.equal(['third']);
+  });
+
+  it('turns away what is asked of it when it has ended', async () => {
+    const ended = startDiskThread({ directory, sniffs: false, buffers: createBufferPool() });
+    const late = ended.check('third', 1000).catch((error) => error.message);
+    await ended.close();
+    expect(await late).to.equal('the gateway is stopping');
+    expect(await ended.remove('third').catch((error) => error.message)).to.equal('the gateway is stopping');
+    expect(existsSync(join(directory, 'third'))).to.equal(true);
   });
 });
