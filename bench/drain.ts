@@ -13,7 +13,8 @@ export type Backlog = { images: number; warmUp: number; concurrency: number };
 /** What it took, without the warm-up: CPU in milliseconds per image, of who sends, the database and the store. */
 export type Drain = { images: number; seconds: number; cpuMs: { sender: number; postgres: number; store: number } };
 
-const LOOK_MS = 20;
+/** A look is a query by the process in which the store runs. */
+const LOOK_MS = 100;
 
 /** Sends what is queued by the workers, until all of it is recorded as stored. */
 export async function drainByWorkers(service: Service, { images, warmUp, concurrency }: Backlog): Promise<Drain> {

@@ -20,8 +20,9 @@ export type IntakeOptions = { sizes: number[]; connections: number[]; rounds: nu
 
 const KIB = 1024;
 const CHUNK_BYTES = 512 * KIB;
-/** A server that runs for days has its hot code compiled; after so many images these have, too. */
+/** A server that runs for days has its hot code compiled; after so many images in each form these have, too. */
 const WARM_UP_IMAGES = 3_000;
+const WARM_UP_BYTES = 64 * KIB;
 
 /**
  * Images per second into each contender, taken in turns (A B C D, A B C D …), so that a noisy machine is noisy for all.
@@ -45,8 +46,11 @@ export async function benchIntake(
   }
   for (const contender of contenders) {
     say(`${contender.name} warms up`);
-    await load(await contender.target(WARM_UP_IMAGES, jpeg({ bytes: 64 * KIB }), null), WARM_UP_IMAGES, 8);
-    await contender.settle();
+    for (const chunkBytes of [null, WARM_UP_BYTES / 4]) {
+      const target = await contender.target(WARM_UP_IMAGES, jpeg({ bytes: WARM_UP_BYTES }), chunkBytes);
+      await load(target, WARM_UP_IMAGES, 8);
+      await contender.settle();
+    }
   }
   const rows: Row[] = [];
   for (const size of sizes) {
