@@ -151,12 +151,15 @@ export async function fetchTransfers(
   const { rows } = (await prepared(
     db,
     `WITH next AS (
-       SELECT id FROM pgboss.job WHERE name = ? AND state < 'active' AND NOT blocked AND start_after <= now()
+       SELECT ctid, id FROM pgboss.job WHERE name = ? AND state < 'active' AND NOT blocked AND start_after <= now()
        ORDER BY priority DESC, created_on LIMIT ? FOR UPDATE SKIP LOCKED
      ), claimed AS (
        UPDATE pgboss.job SET state = 'active', started_on = now(), heartbeat_on = now(),
          retry_count = CASE WHEN started_on IS NULL THEN retry_count ELSE retry_count + 1 END
-       WHERE name = ? AND id = ANY (ARRAY(SELECT id FROM next)) RETURNING id, retry_count
+       -- By where they are, as locked above: by name and id the planner may well take an index over names, as long as it has
+       -- not heard that thousands wait, and read them all.
+       WHERE ctid = ANY (ARRAY(SELECT ctid FROM next)) AND array_position(ARRAY(SELECT id FROM next), id) IS NOT NULL
+       RETURNING id, retry_count
      ), owed AS (
        SELECT id, ticket_id, size, filename, content_type, sha256, attempts FROM images
        -- By ids and nothing else, for the reasons of moveImages.
@@ -165,7 +168,7 @@ export async function fetchTransfers(
      SELECT claimed.id, retry_count AS "retryCount", ticket_id AS "ticketId", size, filename, content_type AS "contentType",
             sha256, attempts
      FROM claimed LEFT JOIN owed USING (id) ORDER BY claimed.id`,
-    [queue, most, queue, owedStatuses],
+    [queue, most, owedStatuses],
   )) as { rows: (OwedImage & { retryCount: number })[] };
   return rows.map(({ retryCount, ...image }) => ({ id: image.id, retryCount, image: image.ticketId ? image : null }));
 }

@@ -96,6 +96,29 @@ describe('a transfer that is queued in our own statement', () => {
     await db.raw('DELETE FROM pgboss.job');
   });
 
+  it('is claimed once, however many ask while it is changed', async () => {
+    const queue = queueOf(staging.id);
+    const ids = Array.from({ length: 300 }, () => randomUUIDv7());
+    await boss.insert(
+      queue,
+      ids.map((id) => ({ id, data: { imageId: id } })),
+    );
+    const claimed: string[] = [];
+    const ask = async () => {
+      while (claimed.length < ids.length) {
+        const fetched = await fetchTransfers(db, queue, 7);
+        claimed.push(...fetched.map(({ id }) => id));
+      }
+    };
+    const change = async () => {
+      while (claimed.length < ids.length)
+        await db.raw(`UPDATE pgboss.job SET priority = 1 - priority WHERE state = 'created'`);
+    };
+    await Promise.all([change(), ask(), ask(), ask(), ask()]);
+    expect(claimed.toSorted()).to.deep.equal(ids.toSorted());
+    await db.raw('DELETE FROM pgboss.job');
+  });
+
   it('ends for the attempt that claimed it, and no other', async () => {
     const id = randomUUIDv7();
     const name = queueOf(staging.id);
