@@ -4,7 +4,7 @@ import { getHeapStatistics } from 'node:v8';
 /** How often it is asked whether there is something to give back, and time for it, in milliseconds. */
 const LOOK_MS = 1_000;
 /** A thread that works for more than this part of the time has better things to do. */
-const BUSY = 0.5;
+const BUSY = 0.3;
 /** What a heap may have beyond what it had when it was last collected; of a small one, so many bytes. */
 const SPARE = 0.25;
 const SPARE_BYTES = 4 * 1024 * 1024;
