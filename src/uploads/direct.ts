@@ -1,0 +1,153 @@
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import type { IncomingMessage } from 'node:http';
+import { ERRORS } from '@tus/utils';
+import type { Image } from '../database/models.ts';
+import { HoplaError } from '../errors.ts';
+import { type CreationDeps, knownOffset, parseCreation, toPlaceRequest } from './creation.ts';
+import { refuse } from './finish.ts';
+import type { Holders } from './holders.ts';
+import type { Exchange, StagingStore, StoreDeps } from './store.ts';
+import { toUploadError } from './tus-errors.ts';
+
+/*
+ * Requests that bring bytes, without the handlers of @tus/server, and so without the web streams, headers and responses that
+ * those are made of: for a small image they cost more than all the rest, and of many slow ones each would keep its own.
+ */
+
+/** How long a request that is asked to let go may still finish what it has: a lone last chunk, not a slow body. */
+export const LOCK_DRAIN_MS = 500;
+
+export type DirectDeps = Omit<StoreDeps, 'exchanges'> & CreationDeps & { holders: Holders };
+
+/** The answer to one request, and whether the upload is complete with it. */
+export type TusAnswer = { status: number; headers: Iterable<[string, string]>; finished: boolean };
+
+/** An image that comes whole with its creation; null for every other creation. */
+export async function createDirectly(
+  deps: DirectDeps,
+  store: StagingStore,
+  exchanges: AsyncLocalStorage<Exchange>,
+  exchange: Exchange,
+  body: IncomingMessage,
+): Promise<TusAnswer | null> {
+  const creation = parseCreation(body.headers, deps.maxImageBytes);
+  const place = toPlaceRequest(deps, exchange.ticketId, creation);
+  const landed = await deps.wholes.receive(place, exchange.userId, body);
+  if (landed && !('claim' in landed)) return created(exchange, landed.imageId, landed.offset, creation.size);
+  exchange.creation = { place, staged: landed };
+  if (!landed) return null;
+  try {
+    const { kind, image } = await landed.claim();
+    exchange.image = image;
+    exchange.imageId = image.id;
+    const offset =
+      kind === 'new'
+        ? await exchanges.run(exchange, () => receiveRest(deps, store, exchange, image, body))
+        : await knownOffset(deps.staging, image);
+    return created(exchange, image.id, offset, image.size);
+  } catch (error) {
+    throw toUploadError(error, exchange.offset);
+  } finally {
+    await landed.end();
+  }
+}
+
+/** Takes what is still to come of an image that has its place now; resolves to where it stands then. */
+async function receiveRest(
+  deps: DirectDeps,
+  store: StagingStore,
+  exchange: Exchange,
+  image: Image,
+  body: IncomingMessage,
+): Promise<number> {
+  await deps.reach('place.claimed');
+  try {
+    return await underLock(deps, image.id, body, (signal) =>
+      store.receive(body, 0, signal).catch((error) => delay(exchange, error)),
+    );
+  } catch (error) {
+    // Who gets no address can never finish: the place goes back.
+    return refuse(deps, image, toUploadError(error, 0));
+  }
+}
+
+/** PATCH: the next bytes of an upload. */
+export async function continueDirectly(
+  deps: DirectDeps,
+  store: StagingStore,
+  exchange: Exchange,
+  body: IncomingMessage,
+): Promise<TusAnswer> {
+  const { imageId } = exchange;
+  const { 'upload-offset': continues, 'upload-length': length } = body.headers;
+  if (imageId === null) throw new HoplaError('upload-not-found');
+  try {
+    return await underLock(deps, imageId, body, async (signal) => {
+      const { image, offset } = await store.goOn(imageId, Number(continues));
+      if (offset !== Number(continues)) throw ERRORS.INVALID_OFFSET;
+      if (length !== undefined) await declareLength(store, image, offset, String(length));
+      const reached = await store.receive(body, offset, signal);
+      const headers: [string, string][] = [['Upload-Offset', `${reached}`]];
+      return { status: 204, headers, finished: reached === exchange.image?.size };
+    });
+  } catch (error) {
+    throw toUploadError(error, exchange.offset);
+  }
+}
+
+/** tus-js-client repeats the length with every last piece, also when an earlier one broke off after declaring it. */
+async function declareLength(store: StagingStore, image: Image, offset: number, length: string): Promise<void> {
+  const size = /^\d{1,15}$/.test(length) ? Number(length) : Number.NaN;
+  const allowed = image.size === null ? size >= offset : size === image.size;
+  if (!allowed) throw new HoplaError('malformed-request', 'Upload-Length is not the length of this upload.');
+  await store.declareUploadLength(image.id, size);
+}
+
+/** Alone with an upload; `signal` says when another request wants it, or the client has left. */
+async function underLock<T>(
+  { holders }: DirectDeps,
+  imageId: string,
+  body: IncomingMessage,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const letGo = new AbortController();
+  const { signal } = letGo;
+  body.once('error', () => letGo.abort());
+  const lock = holders.locker.newLock(imageId);
+  await lock.lock(signal, () => void setTimeout(() => letGo.abort(), LOCK_DRAIN_MS));
+  try {
+    return await run(signal);
+  } finally {
+    await lock.unlock();
+  }
+}
+
+function created(exchange: Exchange, imageId: string, offset: number, size: number | null): TusAnswer {
+  const headers = createdHeaders(uploadUrl(exchange, imageId), offset);
+  return { status: 201, headers, finished: offset === size };
+}
+
+export function uploadUrl({ baseUrl, ticketId }: Exchange, imageId: string): string {
+  return `${baseUrl}/v1/tickets/${ticketId}/uploads/${imageId}`;
+}
+
+export function createdHeaders(location: string, offset: number): [string, string][] {
+  return [
+    ['Location', location],
+    ['Upload-Offset', `${offset}`],
+  ];
+}
+
+/**
+ * Where an upload stands that was just created, and broke off. It exists and the client must learn its address: an error that
+ * may pass is told as an offset below the length, and the client comes back to this upload instead of creating another.
+ */
+export function delay({ offset = 0, image }: Exchange, error: unknown): number {
+  if (isFinal(error)) throw error;
+  return image?.size ? Math.min(offset, image.size - 1) : offset;
+}
+
+/** True for what a client must hear at once: the upload is refused, not delayed. */
+function isFinal(error: unknown): boolean {
+  return error instanceof HoplaError && error.status !== 423 && error.status < 500;
+}
