@@ -119,6 +119,30 @@ describe('a transfer that is queued in our own statement', () => {
     await db.raw('DELETE FROM pgboss.job');
   });
 
+  it('is claimed without reading all that wait', async () => {
+    const name = queueOf(staging.id);
+    await using lone = Object.assign(connectDatabase(database.databaseUrl, { maxConnections: 1 }), {
+      [Symbol.asyncDispose]: () => lone.destroy(),
+    });
+    // Entries of rows that are gone would count, too.
+    await db.raw('VACUUM pgboss.job_common');
+    // Planned while nobody waits, which the plan outlives.
+    for (let n = 0; n < 8; n++) expect(await fetchTransfers(lone, name, 10)).to.deep.equal([]);
+    const { sql, bindings } = enqueueTransfers('(SELECT unnest(?::uuid[]) AS id, ?::text AS staging) AS images');
+    const ids = Array.from({ length: 3_000 }, () => randomUUIDv7());
+    await db.raw(sql, [ids, staging.id, ...bindings] as never);
+    const read = await lone.transaction(async (trx) => {
+      expect(await fetchTransfers(trx, name, 10)).to.have.length(10);
+      const { rows } = await trx.raw(
+        `SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid))::int AS entries
+         FROM pg_index WHERE indrelid = 'pgboss.job_common'::regclass`,
+      );
+      return rows[0].entries;
+    });
+    expect(read).to.be.within(10, 100);
+    await db.raw('DELETE FROM pgboss.job');
+  });
+
   it('ends for the attempt that claimed it, and no other', async () => {
     const id = randomUUIDv7();
     const name = queueOf(staging.id);
