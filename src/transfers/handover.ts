@@ -2,7 +2,7 @@ import type { Image } from '../database/models.ts';
 import { isDatabaseOutage } from '../database/outage.ts';
 import type { CommitReceipts } from '../tickets/arrivals.ts';
 import { enqueueTransfers } from './queue.ts';
-import type { Workers } from './worker.ts';
+import type { Expected, Workers } from './worker.ts';
 
 /**
  * Hands images to the workers of the process that receives them, as many as have nothing to do: their jobs are claimed by the
@@ -22,15 +22,14 @@ export function createHandOver(): HandOver {
   const given = new Set<string>();
   let workers: Workers | undefined;
 
-  /** Lets workers begin with as many of the images as they have room for; what it returns is to be told what became of them. */
+  /** Lets workers begin with as many of the images as they have room for; the result is to be told what became of them. */
   const give = (imageIds: string[]) => {
-    // Two that commit at once may both fill the room; what is too much then waits here for its turn.
     const ids = imageIds.filter((id) => !given.has(id)).slice(0, workers?.room() ?? 0);
-    const goOn = new Map(ids.map((id) => [id, workers?.expect(id)]));
+    const all = ids.flatMap((id) => (workers ? { id, expected: workers.expect(id) } : []));
     for (const id of ids) given.add(id);
-    const end = async (id: string, image: Image | null) => {
-      await goOn.get(id)?.(image);
+    const drop = (id: string, expected: Expected) => {
       given.delete(id);
+      expected.drop();
     };
     return {
       ids,
@@ -38,17 +37,21 @@ export function createHandOver(): HandOver {
         const received = new Map(
           images.filter(({ status }) => status === 'received').map((image) => [image.id, image]),
         );
-        for (const id of ids) {
+        for (const { id, expected } of all) {
           const image = received.get(id);
-          if (image) void end(id, image);
-          else given.delete(id);
+          if (image) void expected.send(image).then(() => given.delete(id));
+          else drop(id, expected);
         }
       },
       failed(error: unknown) {
-        for (const id of ids) {
+        for (const { id, expected } of all) {
           // Otherwise it is certain that nothing was committed.
-          if (isDatabaseOutage(error)) void end(id, null).then(workers?.wake);
-          else given.delete(id);
+          if (!isDatabaseOutage(error)) drop(id, expected);
+          else
+            void expected.handBack().then(() => {
+              given.delete(id);
+              workers?.wake();
+            });
         }
       },
     };

@@ -11,14 +11,20 @@ export type Workers = {
   wake(): void;
   /** How many images could be sent at once, were they here. */
   room(): number;
-  /**
-   * Begins with an image whose job is claimed as it is queued: reads its file while that is committed. What it returns sends
-   * the image, or, with null, when nobody knows whether it was committed, makes sure that the job is nobody's; it resolves
-   * when that has ended, whichever way.
-   */
-  expect(imageId: string): (image: Image | null) => Promise<void>;
+  /** Begins with an image whose job is claimed as it is queued: keeps room for it, and reads its file while that is committed. */
+  expect(imageId: string): Expected;
   /** Stops taking jobs, gives running transfers `graceMs`, and hands the rest back to the queue. */
   close(graceMs: number): Promise<void>;
+};
+
+/** An image that is being received: one of these is to be called when it is known what became of that. */
+export type Expected = {
+  /** Sends it; resolves when that has ended, whichever way. */
+  send(image: Image): Promise<void>;
+  /** Nobody knows whether its job was committed: makes sure that it is nobody's. */
+  handBack(): Promise<void>;
+  /** There is no job. */
+  drop(): void;
 };
 
 /** Who queues a transfer calls `wake`, in whichever process; looking now and then is for calls that were missed. */
@@ -40,6 +46,8 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
   const running = new Set<Promise<void>>();
   /** Those of the running that have not sent yet. */
   const unsent = new Set<HeldClaim>();
+  /** Those that may soon be. */
+  const expected = new Set<string>();
   const timers = new Set<NodeJS.Timeout>();
   let closing = concurrency === 0;
 
@@ -82,9 +90,10 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
   const roomFor = () => {
     if (closing || running.size - unsent.size > MOST_UNRECORDED) return 0;
     const wanted = turns.wanted();
-    const room = wanted - unsent.size;
+    const ahead = unsent.size + expected.size;
+    const room = wanted - ahead;
     // Many at a time, and before the last of them is sent.
-    return unsent.size < concurrency || 2 * room > wanted ? room : 0;
+    return ahead < concurrency || 2 * room > wanted ? room : 0;
   };
 
   const start = (claim: HeldClaim, run: (claim: HeldClaim) => Promise<void> = handle): Promise<void> => {
@@ -151,13 +160,25 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
   return {
     wake,
     // While others wait in the queue it is their turn.
-    room: () => (closing || more || looking || breaker.paused ? 0 : Math.max(0, concurrency - unsent.size)),
+    room: () =>
+      closing || more || looking || breaker.paused ? 0 : Math.max(0, concurrency - unsent.size - expected.size),
     expect(imageId) {
       const checking = deps.checkStaged(imageId);
       // Who sends hears what came of it.
       checking.catch(() => {});
-      return (image) =>
-        start(claims.hold(imageId, image, checking), image ? handle : (claim) => handBackSoon(claim, 0));
+      expected.add(imageId);
+      const begin = (image: Image | null, run: (claim: HeldClaim) => Promise<void>) => {
+        expected.delete(imageId);
+        return start(claims.hold(imageId, image, checking), run);
+      };
+      return {
+        send: (image) => begin(image, handle),
+        handBack: () => begin(null, (claim) => handBackSoon(claim, 0)),
+        drop() {
+          expected.delete(imageId);
+          look();
+        },
+      };
     },
     async close(graceMs) {
       closing = true;
