@@ -9,8 +9,8 @@ import { type Service, startService } from './service.ts';
 import { usageOf } from './usage.ts';
 
 const KIB = 1024;
-/** What is garbage after so many connections came at once is mostly gone by then. */
-const SETTLE_MS = 5_000;
+/** What is garbage after so many connections came at once is gone by then (src/spare-memory.ts). */
+const SETTLE_MS = 25_000;
 const EVENTS = 30;
 
 type Told = { lastMs: number[]; cpuMs: number };

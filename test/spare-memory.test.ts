@@ -2,27 +2,47 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
 
-const SCRIPT = `
+/** How often the process looks, in milliseconds; it takes 20 looks for a calm. */
+const LOOK_MS = 100;
+
+/** Prints in which look half of what was made and thrown away is given back, while `activity` runs at each. */
+const script = (activity: string) => `
   import { getHeapStatistics } from 'node:v8';
   import { collectInSpareTime } from '${new URL('../src/spare-memory.ts', import.meta.url)}';
   const size = () => getHeapStatistics().total_heap_size;
-  collectInSpareTime();
+  collectInSpareTime(${LOOK_MS});
   const small = size();
   let much = Array.from({ length: 500_000 }, (_, n) => ({ n, text: 'number ' + n }));
   const large = size();
   much = null;
-  setTimeout(() => process.exit(1), 6_000);
-  setInterval(() => size() < (small + large) / 2 && process.exit(0), 50);
+  const kept = [];
+  let looks = 0;
+  setInterval(() => {
+    looks += 1;
+    ${activity};
+    if (size() > (small + large) / 2 && looks < 100) return;
+    console.log(looks);
+    process.exit();
+  }, ${LOOK_MS});
 `;
 
-async function run(): Promise<number> {
-  const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '--eval', SCRIPT], { stdio: 'inherit' });
-  const [code] = await once(child, 'exit');
-  return code;
+async function looksUntilGivenBack(activity: string): Promise<number> {
+  const flags = ['--expose-gc', '--input-type=module', '--eval', script(activity)];
+  const child = spawn(process.execPath, flags, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let printed = '';
+  child.stdout.on('data', (data) => {
+    printed += data;
+  });
+  await once(child, 'close');
+  return Number(printed);
 }
 
 describe('spare memory', () => {
-  it('is given back by a process that has nothing to do', async () => {
-    expect(await run()).to.equal(0);
+  it('is given back in a calm, not in a pause', async () => {
+    expect(await looksUntilGivenBack('')).to.be.within(15, 40);
+  });
+
+  it('is given back sooner by a process that makes more, when that takes little of its time', async () => {
+    expect(await looksUntilGivenBack('kept.push(new Array(50_000).fill(looks))')).to.be.within(2, 14);
   });
 });
