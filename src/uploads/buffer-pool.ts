@@ -45,7 +45,6 @@ export type BufferPool = {
 export function createBufferPool(): BufferPool {
   const pages = Math.ceil((BUFFERS * STRIDE) / PAGE_BYTES);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer;
-  // Its `set` copies shared memory word by word, with atomic stores; a Buffer's `copy` does not.
   const all = Buffer.from(memory);
   const free = Array.from({ length: BUFFERS }, (_, n) => (BUFFERS - 1 - n) * STRIDE);
   const waiting: ((start: number) => void)[] = [];
@@ -95,7 +94,9 @@ class Filling implements Lent {
 
   add(bytes: Buffer): number {
     const some = Math.min(bytes.length, this.#most - this.#length);
-    bytes.copy(this.#all, this.#at + this.#length, 0, some);
+    const start = this.#at + this.#length;
+    // A Buffer's `copy` of the whole of another is a `set`, and that goes byte by byte, by atomic stores, where memory is shared.
+    this.#all.fill(bytes, start, start + some);
     this.#length += some;
     return some;
   }
