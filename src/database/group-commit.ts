@@ -5,6 +5,8 @@ const MOST_ITEMS = 32;
 
 /** How long patient items wait for others, in milliseconds. */
 const PATIENCE_MS = 100;
+/** How long any others do, where many come: less than a commit takes. */
+const MOMENT_MS = 1;
 
 type Waiting<Item, Outcome> = { item: Item; patient: boolean; settled: PromiseWithResolvers<Outcome> };
 
@@ -14,8 +16,8 @@ type Waiting<Item, Outcome> = { item: Item; patient: boolean; settled: PromiseWi
  *
  * @param run commits a batch in one transaction, all or nothing, and says for each item, in order, what became of it
  * @returns runs one item; rejects with what its batch threw. A batch that fails for any reason but an outage is run again
- *   item by item, so that nobody pays for another's mistake. Where many come, one that is `patient` waits a moment for
- *   others, so that fewer transactions have more of them: each costs as much by itself as several items.
+ *   item by item, so that nobody pays for another's mistake. Where many come, each waits a moment for others, and one that is
+ *   `patient` for longer, so that fewer transactions have more of them: each costs as much by itself as several items.
  */
 export function createGroupCommit<Item, Outcome>(
   run: (items: Item[]) => Promise<Outcome[]>,
@@ -24,7 +26,7 @@ export function createGroupCommit<Item, Outcome>(
   let busy = false;
   /** When several were last committed together. */
   let crowded = Number.NEGATIVE_INFINITY;
-  /** Ends the waiting of the patient. */
+  /** Ends the waiting for others, if it is time to. */
   let hurry = () => {};
 
   const commit = async (batch: Waiting<Item, Outcome>[]): Promise<void> => {
@@ -36,19 +38,22 @@ export function createGroupCommit<Item, Outcome>(
       else for (const { settled } of batch) settled.reject(error);
     }
   };
-  const mayWait = () => waiting.length < MOST_ITEMS && waiting.every(({ patient }) => patient);
-  const gather = () =>
+  const gather = (ms: number, mayWait: () => boolean) =>
     new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, PATIENCE_MS);
+      const timer = setTimeout(resolve, ms);
       hurry = () => {
-        if (mayWait()) return;
+        if (waiting.length < MOST_ITEMS && mayWait()) return;
         clearTimeout(timer);
         resolve();
       };
+      hurry();
     });
   const work = async () => {
     while (waiting.length > 0) {
-      if (performance.now() - crowded < PATIENCE_MS && mayWait()) await gather();
+      if (performance.now() - crowded < PATIENCE_MS) {
+        await gather(PATIENCE_MS, () => waiting.every(({ patient }) => patient));
+        await gather(MOMENT_MS, () => true);
+      }
       const batch = waiting.slice(0, MOST_ITEMS);
       waiting = waiting.slice(MOST_ITEMS);
       await commit(batch);

@@ -5,26 +5,14 @@
  * syncs some the next ones are written.
  */
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fdatasync,
-  fdatasyncSync,
-  fstatSync,
-  fsync,
-  fsyncSync,
-  openSync,
-  readSync,
-  unlinkSync,
-} from 'node:fs';
+import { closeSync, constants, fdatasync, fstatSync, fsync, openSync, readSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
 import { collectInSpareTime } from '../spare-memory.ts';
 import type { Place } from './buffer-pool.ts';
-import { createSync } from './disk-sync.ts';
 import type { Checked, DiskWorkerData, Examined } from './disk-thread.ts';
 import { createWrite } from './disk-write.ts';
 import type { FileBytes } from './image-header.ts';
@@ -57,26 +45,15 @@ const underway = new LRUCache<string, Learnt>({ max: REMEMBERED });
 const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
 const pathOf = (imageId: string) => join(directory, imageId);
 const put = createWrite();
-const syncFile = createSync(fdatasyncSync, promisify(fdatasync));
-const syncFolder = createSync(fsyncSync, promisify(fsync));
+const syncFile = promisify(fdatasync);
 // fsync(2): a new file's directory entry needs its own fsync, on the directory.
-const syncEntries = shareRuns(() => syncFolder(folder));
+const syncEntries = shareRuns(() => promisify(fsync)(folder));
 
 collectInSpareTime();
-parentPort?.on('message', (first: Numbered[]) => {
-  const orders = [...first];
-  for (
-    let more = parentPort && receiveMessageOnPort(parentPort);
-    more;
-    more = parentPort && receiveMessageOnPort(parentPort)
-  )
-    orders.push(...more.message);
-  const whole = orders.filter(isWhole).map((order) => answer(order, land(order)));
-  // Answered together, as they go into one commit.
-  if (whole.length > 0) void Promise.all(whole).then((answers) => parentPort?.postMessage(answers));
+parentPort?.on('message', (orders: Numbered[]) => {
   for (const order of orders) {
     if (order.kind === 'forget') underway.delete(order.imageId);
-    else if (!isWhole(order)) void answer(order, run(order)).then(tell);
+    else void answer(order, run(order)).then(tell);
   }
 });
 
@@ -88,11 +65,6 @@ function tell(one: Answer): void {
     parentPort?.postMessage(told);
     told = [];
   });
-}
-
-/** A file of one piece. */
-function isWhole(order: Numbered): order is Land & Numbered {
-  return order.kind === 'land' && order.position === 0;
 }
 
 function run(order: Exclude<Order, Forget>): Promise<unknown> {

@@ -33,7 +33,7 @@ describe('a group commit', () => {
     expect(batches.slice(before)).to.deep.equal([['c', 'd']]);
 
     const two = [commit('e'), commit('f')];
-    await setImmediate();
+    while (!batches.at(-1)?.includes('f')) await setImmediate();
     const patient = [commit('g', true)];
     await Promise.all(two);
     await setImmediate();
@@ -52,6 +52,19 @@ describe('a group commit', () => {
     const patient = commit('c', true);
     await Promise.all(two);
     await Promise.all([patient, commit('d')]);
+    expect(batches).to.deep.equal([
+      ['a', 'b'],
+      ['c', 'd'],
+    ]);
+  });
+
+  it('lets all others wait for a moment, too, where many come', async () => {
+    const { batches, commit } = create();
+    await Promise.all([commit('a'), commit('b')]);
+    const first = commit('c');
+    // Longer than a lone one would need to be on its way, and no time at all.
+    for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+    await Promise.all([first, commit('d')]);
     expect(batches).to.deep.equal([
       ['a', 'b'],
       ['c', 'd'],
