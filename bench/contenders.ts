@@ -1,6 +1,7 @@
 import type { RequestOf, Target } from './load.ts';
 import { startProgram } from './program.ts';
 import { type Service, startService } from './service.ts';
+import { createEmptier } from './spool.ts';
 
 /** One way to take images in, running in a process of its own. */
 export type Contender = {
@@ -8,7 +9,7 @@ export type Contender = {
   pid: number;
   /** Prepares for a run of `images` and says how to send them; `body` is what each image is. */
   target(images: number, body: Buffer, chunkBytes: number | null): Promise<Target>;
-  /** Resolves when what a run left in the background is done. */
+  /** Resolves when what a run left in the background is done, and its bytes are off the disk. */
   settle(): Promise<void>;
   close(): Promise<void>;
 };
@@ -17,27 +18,27 @@ const TUS = { 'Tus-Resumable': '1.0.0' };
 const OCTETS = { 'Content-Type': 'application/offset+octet-stream' };
 
 export async function startPlain(fsync: boolean): Promise<Contender> {
-  const { url, pid, close } = await startProgram('contenders/plain.ts', fsync ? ['--fsync'] : []);
+  const { url, pid, directory, close } = await startProgram('contenders/plain.ts', fsync ? ['--fsync'] : []);
   return {
     name: fsync ? 'plain + fsync' : 'plain pipeline',
     pid,
     async target(_images, body) {
       return { ...addressOf(url), requests: [() => request('POST', '/', { 'Content-Length': body.length }, body)] };
     },
-    settle: async () => {},
+    settle: createEmptier(directory),
     close,
   };
 }
 
 export async function startStock(): Promise<Contender> {
-  const { url, pid, close } = await startProgram('contenders/stock.ts');
+  const { url, pid, directory, close } = await startProgram('contenders/stock.ts');
   return {
     name: 'stock @tus/server',
     pid,
     async target(_images, body, chunkBytes) {
       return { ...addressOf(url), requests: tusRequests(() => '/files', body, chunkBytes, {}) };
     },
-    settle: async () => {},
+    settle: createEmptier(directory),
     close,
   };
 }
@@ -45,21 +46,24 @@ export async function startStock(): Promise<Contender> {
 /** hopla as it is run, with a durable Postgres and the local Cloudinary in this process. */
 export async function startHopla(workers: number): Promise<Contender> {
   const service = await startService({ TRANSFER_CONCURRENCY: `${workers}` });
-  const { pid, db, close } = service;
+  const { pid, close } = service;
+  // Without a worker they stay with hopla, else with the store.
+  const empty = createEmptier(workers > 0 ? service.blobsDirectory : service.stagingDirectory);
   return {
     name: workers > 0 ? 'hopla' : 'hopla, worker off',
     pid,
     target: (images, body, chunkBytes) => targetOf(service, images, body, chunkBytes),
     async settle() {
-      if (workers === 0) return;
-      for (;;) {
-        const row = await db('images').whereIn('status', ['received', 'transferring']).count('* as owed').first();
-        if (Number(row?.owed) === 0) return;
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
+      while (workers > 0 && (await countOwed(service)) > 0) await new Promise((resolve) => setTimeout(resolve, 100));
+      await empty();
     },
     close,
   };
+}
+
+async function countOwed({ db }: Pick<Service, 'db'>): Promise<number> {
+  const row = await db('images').whereIn('status', ['received', 'transferring']).count('* as owed').first();
+  return Number(row?.owed);
 }
 
 /** Opens tickets for so many images, and says how to send them. */

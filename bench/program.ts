@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 /** A program of `contenders/`, in a process of its own, with a folder for its files. */
-export type Program = { url: string; pid: number; close(): Promise<void> };
+export type Program = { url: string; pid: number; directory: string; close(): Promise<void> };
 
 export async function startProgram(file: string, options: string[] = []): Promise<Program> {
   const directory = await mkdtemp(join(tmpdir(), 'hopla-bench-'));
@@ -16,6 +16,7 @@ export async function startProgram(file: string, options: string[] = []): Promis
   return {
     url: await firstMatch(child, /listening (\S+)/),
     pid: child.pid ?? 0,
+    directory,
     async close() {
       await stopProgram(child, 'SIGKILL');
       await rm(directory, { recursive: true, force: true });

@@ -20,6 +20,8 @@ export type Service = {
   db: Database;
   databaseUrl: string;
   stagingDirectory: string;
+  /** Where the store has the bytes it took. */
+  blobsDirectory: string;
   postgresDirectory: string;
   cloudinary: SandboxCloudinary;
   /** Ends the hopla that runs, and starts another on the same database, folder and store; resolves when it is ready. */
@@ -45,7 +47,7 @@ export async function startService(settings: Record<string, string> = {}): Promi
         PORT: '0',
         LOG_LEVEL: 'info',
         MAX_CREATIONS_PER_MINUTE: '1000000',
-        STAGING_BUDGET_BYTES: `${64 * 1024 ** 3}`,
+        STAGING_BUDGET_BYTES: `${1024 ** 4}`,
         ...more,
       },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -66,6 +68,7 @@ export async function startService(settings: Record<string, string> = {}): Promi
   return {
     ...{ url, pid, userId, token, db, cloudinary, databaseUrl: postgres.databaseUrl },
     stagingDirectory: join(directory, 'staging'),
+    blobsDirectory: join(directory, 'cloudinary', 'blobs'),
     postgresDirectory: join(directory, 'postgres', 'postgres-data'),
     async startAgain(more) {
       await running.stop();
