@@ -1,3 +1,4 @@
+import { owedStatuses } from '../src/database/states.ts';
 import type { RequestOf, Target } from './load.ts';
 import { startProgram } from './program.ts';
 import { type Service, startService } from './service.ts';
@@ -62,7 +63,7 @@ export async function startHopla(workers: number): Promise<Contender> {
 }
 
 async function countOwed({ db }: Pick<Service, 'db'>): Promise<number> {
-  const row = await db('images').whereIn('status', ['received', 'transferring']).count('* as owed').first();
+  const row = await db('images').whereIn('status', owedStatuses).count('* as owed').first();
   return Number(row?.owed);
 }
 

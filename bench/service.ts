@@ -47,6 +47,7 @@ export async function startService(settings: Record<string, string> = {}): Promi
         PORT: '0',
         LOG_LEVEL: 'info',
         MAX_CREATIONS_PER_MINUTE: '1000000',
+        // What a bench takes off the disk by itself stays reserved.
         STAGING_BUDGET_BYTES: `${1024 ** 4}`,
         ...more,
       },

@@ -8,9 +8,9 @@ import { join } from 'node:path';
 export function createEmptier(directory: string): () => Promise<void> {
   const emptied = new Set<string>();
   return async () => {
-    for (const { name, parentPath } of await readdir(directory, { withFileTypes: true })) {
+    for (const name of await readdir(directory)) {
       if (name.startsWith('.') || emptied.has(name)) continue;
-      await truncate(join(parentPath, name));
+      await truncate(join(directory, name));
       emptied.add(name);
     }
   };

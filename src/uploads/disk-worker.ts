@@ -46,8 +46,9 @@ const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
 const pathOf = (imageId: string) => join(directory, imageId);
 const put = createWrite();
 const syncFile = promisify(fdatasync);
+const syncFolder = promisify(fsync);
 // fsync(2): a new file's directory entry needs its own fsync, on the directory.
-const syncEntries = shareRuns(() => promisify(fsync)(folder));
+const syncEntries = shareRuns(() => syncFolder(folder));
 
 collectInSpareTime();
 parentPort?.on('message', (orders: Numbered[]) => {
