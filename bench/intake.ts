@@ -58,9 +58,12 @@ export async function benchIntake(
       for (const chunkBytes of size > CHUNK_BYTES ? [null, CHUNK_BYTES] : [null]) {
         const label = `${size / KIB} KiB, ${count} conn, ${chunkBytes ? '512 KiB chunks' : 'one request'}`;
         say(label);
-        rows.push(
-          ...(await compare(contenders, { label, size, connections: count, chunkBytes, rounds, secondsPerRound })),
-        );
+        const found = await compare(contenders, {
+          ...{ label, size, connections: count, chunkBytes },
+          ...{ rounds, secondsPerRound },
+        });
+        say(found.map(({ contender, imagesPerSecond }) => `${contender} ${imagesPerSecond.toFixed(0)}/s`).join(', '));
+        rows.push(...found);
       }
     }
   }

@@ -10,7 +10,7 @@ export const BUFFER_BYTES = 1024 * 1024;
 
 const STRIDE = BUFFER_BYTES + BLOCK_BYTES;
 /** Those that were used last are used first, and memory nobody wrote to costs nothing. */
-const BUFFERS = 32;
+const BUFFERS = 64;
 const PAGE_BYTES = 64 * 1024;
 
 /** Bytes in the pool's memory. */
@@ -31,7 +31,7 @@ export type Lent = {
 };
 
 /**
- * Memory that two threads share, for bytes on their way to the disk: however many bring some, no more than 32 MiB wait.
+ * Memory that two threads share, for bytes on their way to the disk: however many bring some, no more than 64 MiB wait.
  * A WebAssembly memory is the one kind of memory in JavaScript that begins at a page.
  */
 export type BufferPool = {

@@ -41,7 +41,8 @@ export function createWrite(): Write {
     const blocks = { begin: up(position), end: down(end) };
     let done = position;
     if (direct && blocks.end - blocks.begin > SMALL_BYTES) {
-      await writeCached(file, position, bytes.subarray(0, blocks.begin - position));
+      // Without a wait for nothing: the disk is to be busy with it when this returns, while the caller hashes the same bytes.
+      if (done < blocks.begin) await writeCached(file, position, bytes.subarray(0, blocks.begin - position));
       done = blocks.begin;
       while (direct && done < blocks.end)
         done += await writeDirectly(path, done, bytes.subarray(done - position, blocks.end - position));
