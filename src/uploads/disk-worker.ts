@@ -100,9 +100,7 @@ async function write({ imageId, position, total, at, length }: Write) {
   const file = openFor(imageId, position);
   try {
     const learnt = underway.get(imageId) ?? createLearnt(sniffs);
-    const writing = put(pathOf(imageId), file, position, bytes);
-    learnt.pass(bytes, position);
-    await writing;
+    await Promise.all([put(pathOf(imageId), file, position, bytes), hash(learnt, position, bytes)]);
     if (!underway.has(imageId)) underway.set(imageId, learnt);
     return await learnt.look(bytesOf(file, position, bytes), position + length, total);
   } catch (error) {
@@ -111,6 +109,14 @@ async function write({ imageId, position, total, at, length }: Write) {
     throw error;
   } finally {
     closeSync(file);
+  }
+}
+
+/** While the disk is busy with the same bytes; in steps, as it is not to wait meanwhile for what others have ordered. */
+async function hash(learnt: Learnt, position: number, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; done += READ_BYTES) {
+    if (done > 0) await setImmediate();
+    learnt.pass(bytes.subarray(done, done + READ_BYTES), position + done);
   }
 }
 
@@ -173,9 +179,7 @@ async function land({ imageId, position, at, length }: Land): Promise<Examined> 
     const entered = syncEntries();
     entered.catch(() => {});
     const learnt = recall(imageId);
-    const writing = put(pathOf(imageId), file, position, bytes);
-    learnt.pass(bytes, position);
-    await writing;
+    await Promise.all([put(pathOf(imageId), file, position, bytes), hash(learnt, position, bytes)]);
     await lossOf(syncFile(file).then(() => entered));
     return await examine(file, learnt, position + length, position, bytes);
   } finally {
