@@ -1,11 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Service } from './service.ts';
-import { cpuSecondsOfFamily } from './usage.ts';
+import { cpuSecondsOfFamily, cpuSecondsOfPostgres } from './usage.ts';
 
 /** What is sent: so many images after those that warm up the sender, so many at once. */
 export type Backlog = { images: number; warmUp: number; concurrency: number };
@@ -61,12 +60,11 @@ export async function drainBySdk(
 
 /** Everything there is takes part in either drain; the store runs in this process. */
 async function startMeter({ postgresDirectory }: Service, sender: number) {
-  const postmaster = Number.parseInt(await readFile(`${postgresDirectory}/postmaster.pid`, 'utf8'), 10);
   const look = async () => ({
     at: performance.now(),
     store: process.cpuUsage(),
     sender: await cpuSecondsOfFamily(sender),
-    postgres: await cpuSecondsOfFamily(postmaster),
+    postgres: await cpuSecondsOfPostgres(postgresDirectory),
   });
   const begun = await look();
   return async (images: number): Promise<Drain> => {

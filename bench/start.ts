@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -8,7 +8,7 @@ import { connectDatabase } from '../src/database/connection.ts';
 import { type Figure, report } from './figures.ts';
 import type { Part } from './part.ts';
 import { firstMatch, stopProgram } from './program.ts';
-import { usageOf } from './usage.ts';
+import { cpuSecondsOfPostgres, usageOf } from './usage.ts';
 
 const STARTS = 3;
 const SETTLE_MS = 10_000;
@@ -78,7 +78,7 @@ async function watchIdle(directory: string, pid: number, forMs: number) {
   try {
     const look = async () => ({
       gateway: (await usageOf(pid)).cpuSeconds,
-      postgres: await postgresCpu(directory),
+      postgres: await cpuSecondsOfPostgres(join(directory, 'postgres', 'postgres-data')),
       transactions: Number(
         (await db('pg_stat_database').whereRaw('datname = current_database()').first('xact_commit'))?.xact_commit,
       ),
@@ -95,19 +95,4 @@ async function watchIdle(directory: string, pid: number, forMs: number) {
   } finally {
     await db.destroy();
   }
-}
-
-/** CPU seconds of the postmaster in this folder and of its living children. */
-async function postgresCpu(directory: string): Promise<number> {
-  const file = join(directory, 'postgres', 'postgres-data', 'postmaster.pid');
-  const postmaster = (await readFile(file, 'utf8')).split('\n')[0];
-  let seconds = 0;
-  for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    // ENOENT: it ended while we looked.
-    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
-    const parent = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1];
-    if (name === postmaster || parent === postmaster) seconds += (await usageOf(Number(name))).cpuSeconds;
-  }
-  return seconds;
 }

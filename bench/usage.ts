@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
 type Usage = { cpuSeconds: number; residentBytes: number; peakBytes: number };
 
@@ -10,6 +11,11 @@ export async function usageOf(pid: number): Promise<Usage> {
     residentBytes: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024,
     peakBytes: Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024,
   };
+}
+
+/** CPU seconds of all of a Postgres, by its data directory. */
+export async function cpuSecondsOfPostgres(directory: string): Promise<number> {
+  return cpuSecondsOfFamily(Number.parseInt(await readFile(join(directory, 'postmaster.pid'), 'utf8'), 10));
 }
 
 /** CPU seconds of a process and its children, those that have ended included. */
