@@ -100,7 +100,7 @@ async function write({ imageId, position, total, at, length }: Write) {
   const file = openFor(imageId, position);
   try {
     const learnt = underway.get(imageId) ?? createLearnt(sniffs);
-    await Promise.all([put(pathOf(imageId), file, position, bytes), hash(learnt, position, bytes)]);
+    await take(imageId, file, learnt, position, bytes);
     if (!underway.has(imageId)) underway.set(imageId, learnt);
     return await learnt.look(bytesOf(file, position, bytes), position + length, total);
   } catch (error) {
@@ -112,7 +112,14 @@ async function write({ imageId, position, total, at, length }: Write) {
   }
 }
 
-/** While the disk is busy with the same bytes; in steps, as it is not to wait meanwhile for what others have ordered. */
+/** Writes bytes, and hashes them while the disk is busy. When it ends, whichever way, nobody looks at them any more. */
+async function take(imageId: string, file: number, learnt: Learnt, position: number, bytes: Uint8Array): Promise<void> {
+  const written = put(pathOf(imageId), file, position, bytes);
+  const ended = await Promise.allSettled([written, hash(learnt, position, bytes)]);
+  for (const one of ended) if (one.status === 'rejected') throw one.reason;
+}
+
+/** In steps: the disk is not to wait meanwhile for what others have ordered. */
 async function hash(learnt: Learnt, position: number, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; done += READ_BYTES) {
     if (done > 0) await setImmediate();
@@ -179,7 +186,7 @@ async function land({ imageId, position, at, length }: Land): Promise<Examined> 
     const entered = syncEntries();
     entered.catch(() => {});
     const learnt = recall(imageId);
-    await Promise.all([put(pathOf(imageId), file, position, bytes), hash(learnt, position, bytes)]);
+    await take(imageId, file, learnt, position, bytes);
     await lossOf(syncFile(file).then(() => entered));
     return await examine(file, learnt, position + length, position, bytes);
   } finally {

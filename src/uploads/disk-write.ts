@@ -41,8 +41,8 @@ export function createWrite(): Write {
     const blocks = { begin: up(position), end: down(end) };
     let done = position;
     if (direct && blocks.end - blocks.begin > SMALL_BYTES) {
-      // Without a wait for nothing: the disk is to be busy with it when this returns, while the caller hashes the same bytes.
-      if (done < blocks.begin) await writeCached(file, position, bytes.subarray(0, blocks.begin - position));
+      // Less than a block. Without a wait: the disk is to be busy when this returns, while the caller hashes the same bytes.
+      writeNow(file, position, bytes.subarray(0, blocks.begin - position));
       done = blocks.begin;
       while (direct && done < blocks.end)
         done += await writeDirectly(path, done, bytes.subarray(done - position, blocks.end - position));
@@ -53,14 +53,14 @@ export function createWrite(): Write {
 
 /** Large pieces by way of Node's pool, so that they are copied while other work is done here. */
 async function writeCached(file: number, position: number, bytes: Uint8Array): Promise<void> {
+  if (bytes.length <= SMALL_BYTES) return writeNow(file, position, bytes);
   // write(2) may take less than it was given.
-  for (let done = 0; done < bytes.length; ) {
-    const rest = bytes.length - done;
-    done +=
-      bytes.length <= SMALL_BYTES
-        ? writeSync(file, bytes, done, rest, position + done)
-        : (await writeLater(file, bytes, done, rest, position + done)).bytesWritten;
-  }
+  for (let done = 0; done < bytes.length; )
+    done += (await writeLater(file, bytes, done, bytes.length - done, position + done)).bytesWritten;
+}
+
+function writeNow(file: number, position: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done, bytes.length - done, position + done);
 }
 
 function up(position: number): number {

@@ -20,16 +20,26 @@ describe('a write to a staged file', () => {
     await rm(directory, { recursive: true });
   });
 
-  it('has the disk at work when it returns, so that the same bytes can be hashed meanwhile', async () => {
+  for (const position of [0, 100]) {
+    it(`has the disk at work when it returns, so that the same bytes can be hashed meanwhile, from ${position} on`, async () => {
+      const put = createWrite();
+      const bytes = large(position);
+      // Only then it is known whether this filesystem takes writes past the page cache.
+      await put(path, file.fd, position, bytes);
+      const before = writesUnderWay();
+      const written = put(path, file.fd, position, bytes);
+      const meanwhile = writesUnderWay();
+      await written;
+      expect(meanwhile - before).to.equal(1);
+      expect((await readFile(path)).subarray(position, position + bytes.length).equals(bytes)).to.equal(true);
+    });
+  }
+
+  it('puts one piece behind the other', async () => {
     const put = createWrite();
-    const bytes = large();
-    // Only then it is known whether this filesystem takes writes past the page cache.
+    const bytes = large(0);
     await put(path, file.fd, 0, bytes);
-    const before = writesUnderWay();
-    const written = put(path, file.fd, bytes.length, bytes);
-    const meanwhile = writesUnderWay();
-    await written;
-    expect(meanwhile - before).to.equal(1);
+    await put(path, file.fd, bytes.length, bytes);
     expect((await readFile(path)).equals(Buffer.concat([bytes, bytes]))).to.equal(true);
   });
 });
@@ -38,10 +48,10 @@ function writesUnderWay(): number {
   return process.getActiveResourcesInfo().filter((kind) => kind === 'FSReqCallback').length;
 }
 
-/** Whole blocks, where the disk wants them in memory. */
-function large(): Uint8Array {
+/** As much as a buffer holds, where in memory the disk wants what goes to `position`. */
+function large(position: number): Uint8Array {
   const { memory, take } = createBufferPool();
-  const lent = take(0);
+  const lent = take(position);
   if (!lent) throw new Error('there is no buffer');
   lent.add(Buffer.alloc(BUFFER_BYTES, 'hopla'));
   const { at, length } = lent.place;
