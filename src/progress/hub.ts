@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, Ticket } from '../database/models.ts';
 import { type Announced, readAnnounced } from '../tickets/changes.ts';
+import { keepListening } from './listening.ts';
+import { createOthers } from './others.ts';
 
 /** One committed change of a ticket: the ticket after it, and the image that it was about, if any. */
 export type Announcement = { ticket: Ticket; image: Image | null };
@@ -40,17 +40,14 @@ export type Hub = {
 };
 
 const PROGRESS_MS = 250;
-const RECONNECT_MS = 500;
-/** A payload of NOTIFY has less than 8000 bytes, one progress less than 250. */
-const PROGRESS_PER_PAYLOAD = 30;
-/** A connection that is cut without a word is noticed by a query that is not answered, within this time. */
-const PULSE_MS = 10_000;
+/** What the triggers announce (migrations), see tickets/changes.ts. */
+const CHANGES_CHANNEL = 'hopla_changes';
 
 /** Starts listening; resolves once the first LISTEN stands. Reconnects by itself. */
 export async function startHub(databaseUrl: string, db: Database, log: Logger): Promise<Hub> {
   const listeners = new Map<string, Set<Listener>>();
   const watchers = new Set<Watcher>();
-  const origin = randomUUID();
+  const others = createOthers(db, log);
   const closing = new AbortController();
   let pending = new Map<string, Progress>();
 
@@ -83,11 +80,12 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
 
   // One after the other, so that an announcement that must be read from the database is not overtaken by the next.
   let last = Promise.resolve();
-  const onNotification = ({ channel, payload = '' }: pg.Notification) => {
+  const onNotification = (notification: pg.Notification, client: pg.Client) => {
+    const { channel, payload = '' } = notification;
     last = last
       .then(async () => {
-        if (channel === 'hopla_changes') await deliver(payload);
-        else if (!payload.startsWith(origin)) for (const item of readProgress(payload)) deliverProgress(item);
+        if (channel === CHANGES_CHANNEL) await deliver(payload);
+        else for (const item of others.hear(notification, client)) deliverProgress(item);
       })
       .catch((error) => {
         log.warn({ err: error }, 'an announcement could not be read');
@@ -95,37 +93,25 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
       });
   };
 
-  const listening = keepListening(databaseUrl, closing.signal, log, onNotification, () => {
-    for (const watcher of watchers) watcher.onResync();
-    heard([...listeners.keys()], (listener) => listener.onResync());
+  const listening = keepListening({
+    databaseUrl,
+    listen: `LISTEN ${CHANGES_CHANNEL}; ${others.listen}`,
+    signal: closing.signal,
+    log,
+    onNotification,
+    onAgain() {
+      for (const watcher of watchers) watcher.onResync();
+      heard([...listeners.keys()], (listener) => listener.onResync());
+    },
   });
 
-  let telling = false;
-  /** Progress is a courtesy: while the database is away or slow, other processes go without. */
-  const tellOthers = async (items: Progress[]) => {
-    if (telling) return;
-    telling = true;
-    try {
-      const payloads: string[] = [];
-      for (let start = 0; start < items.length; start += PROGRESS_PER_PAYLOAD)
-        payloads.push(`${origin}\n${JSON.stringify(items.slice(start, start + PROGRESS_PER_PAYLOAD))}`);
-      await db.raw('SELECT pg_notify(?, payload) FROM json_array_elements_text(?) AS payload', [
-        'hopla_progress',
-        JSON.stringify(payloads),
-      ]);
-    } catch (error) {
-      log.debug({ err: error }, 'progress not announced');
-    } finally {
-      telling = false;
-    }
-  };
   const ticking = setInterval(() => {
     if (pending.size === 0) return;
     const items = [...pending.values()];
     // Not cleared: what an old map refers to is taken for long-lived, too.
     pending = new Map();
     for (const item of items) deliverProgress(item);
-    void tellOthers(items);
+    void others.tell(items);
   }, PROGRESS_MS);
   const close = async () => {
     clearInterval(ticking);
@@ -154,58 +140,6 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
     report: (progress) => void pending.set(progress.imageId, progress),
     close,
   };
-}
-
-/** Holds one connection that listens, and makes a new one whenever it is lost; `onLost` runs after each new one. */
-function keepListening(
-  databaseUrl: string,
-  signal: AbortSignal,
-  log: Logger,
-  onNotification: (notification: pg.Notification) => void,
-  onAgain: () => void,
-) {
-  const established = Promise.withResolvers<void>();
-  const run = async () => {
-    for (let first = true; !signal.aborted; ) {
-      const client = new pg.Client({
-        connectionString: databaseUrl,
-        application_name: 'hopla listener',
-        keepAlive: true,
-        connectionTimeoutMillis: 5_000,
-        query_timeout: 5_000,
-      });
-      const lost = Promise.withResolvers<void>();
-      client.on('error', () => lost.resolve());
-      client.on('end', () => lost.resolve());
-      client.on('notification', onNotification);
-      const pulse = setInterval(() => client.query('SELECT 1').catch(() => lost.resolve()), PULSE_MS);
-      const leave = () => lost.resolve();
-      signal.addEventListener('abort', leave);
-      try {
-        await client.connect();
-        await client.query('LISTEN hopla_changes; LISTEN hopla_progress');
-        if (!first) onAgain();
-        first = false;
-        established.resolve();
-        await lost.promise;
-      } catch (error) {
-        log.warn({ err: error }, 'cannot listen for changes');
-        if (first) established.reject(error);
-      } finally {
-        clearInterval(pulse);
-        signal.removeEventListener('abort', leave);
-        // A frozen server does not answer the goodbye; its socket goes all the same.
-        await Promise.race([client.end().catch(() => {}), delay(1_000, undefined, { ref: false })]);
-      }
-      if (!signal.aborted) await delay(RECONNECT_MS, undefined, { signal }).catch(() => {});
-    }
-  };
-  return { established: established.promise, ended: run() };
-}
-
-/** Behind a line that names the process it comes from, so that this one need not read its own. */
-function readProgress(payload: string): Progress[] {
-  return JSON.parse(payload.slice(payload.indexOf('\n') + 1));
 }
 
 /** A payload is without the ticket's metadata where that makes it too long. */

@@ -1,0 +1,83 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'chai';
+import pg from 'pg';
+import pino from 'pino';
+import { type Hub, type Progress, startHub } from '../../src/progress/hub.ts';
+import { until } from '../support/client.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+
+const silent = pino({ level: 'silent' });
+
+describe('progress', () => {
+  let gateway: TestGateway;
+  before(async () => {
+    gateway = await startTestGateway();
+    await gateway.stop();
+  });
+  after(() => gateway.close());
+
+  const progressOf = (imageId: string, bytes: number): Progress => ({
+    ...{ ticketId: randomUUID(), userId: randomUUID(), imageId },
+    ...{ leg: 'upload', bytes, total: 1000 },
+  });
+  const start = async () => {
+    const hub = await startHub(gateway.config.DATABASE_URL, gateway.db, silent);
+    const heard: Progress[] = [];
+    let resyncs = 0;
+    hub.watch({ onImage() {}, onProgress: (progress) => heard.push(progress), onResync: () => resyncs++ });
+    return { hub, heard, resyncs: () => resyncs, [Symbol.asyncDispose]: () => hub.close() };
+  };
+  const listenAside = async () => {
+    const client = new pg.Client({ connectionString: gateway.config.DATABASE_URL });
+    await client.connect();
+    const payloads: string[] = [];
+    client.on('notification', ({ payload = '' }) => payloads.push(payload));
+    await client.query('LISTEN hopla_progress');
+    return { payloads, [Symbol.asyncDispose]: () => client.end() };
+  };
+  /** Reports new progress, again and again, until it was heard. */
+  const tell = async (hub: Hub, heard: Progress[]) => {
+    const imageId = randomUUID();
+    let bytes = 0;
+    await until('progress', () => {
+      hub.report(progressOf(imageId, ++bytes));
+      return heard.some((progress) => progress.imageId === imageId);
+    });
+  };
+
+  it('is told to no database by a process that is alone', async () => {
+    await using aside = await listenAside();
+    await using one = await start();
+    await tell(one.hub, one.heard);
+    await delay(300);
+    expect(aside.payloads, 'only the question who else is there').to.have.length(1);
+  });
+
+  it('is told to other processes, whichever came first', async () => {
+    await using one = await start();
+    await using other = await start();
+    await tell(one.hub, other.heard);
+    await tell(other.hub, one.heard);
+    const many = Array.from({ length: 100 }, () => progressOf(randomUUID(), 777));
+    for (const progress of many) one.hub.report(progress);
+    const found = () => other.heard.filter(({ bytes }) => bytes === 777);
+    await until('all of it', () => found().length >= many.length);
+    expect(found()).to.have.deep.members(many);
+    expect(one.resyncs() + other.resyncs()).to.equal(0);
+  });
+
+  it('is told to a process that began while nobody could be asked', async () => {
+    await using one = await start();
+    const cut = () =>
+      gateway.db.raw(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = 'hopla listener' AND datname = current_database()`,
+      );
+    await cut();
+    await using other = await start();
+    await until('a new connection', () => one.resyncs());
+    await tell(one.hub, other.heard);
+    await tell(other.hub, one.heard);
+  });
+});
