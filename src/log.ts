@@ -33,25 +33,38 @@ export function withoutSecrets(line: string): string {
   return `${JSON.stringify(JSON.parse(line, hidden))}\n`;
 }
 
-/** So many bytes are written at once, should one turn have them. */
-const MOST_BYTES = 8 * 1024;
+/** So many characters are written at once, should one turn have them. */
+const MOST_CHARS = 8 * 1024;
 
 /**
  * Writes the lines of one turn of the event loop together, at its end: busy uploads write several, and each write wakes the
  * reader. They wait for nothing else, so that the log of a process that was killed ends where the process did.
+ *
+ * Gathered here: what pino's destination has gathered it measures anew with each line.
  */
 function openStdout(): DestinationStream {
-  const stdout = pino.destination({ fd: process.stdout.fd, sync: true, minLength: MOST_BYTES });
+  const stdout = pino.destination({ fd: process.stdout.fd, sync: true });
+  let lines = '';
   let waiting = false;
   const flush = () => {
-    waiting = false;
-    stdout.flush();
+    if (lines === '') return;
+    const gathered = lines;
+    lines = '';
+    stdout.write(gathered);
   };
-  process.on('exit', () => stdout.flushSync());
+  process.on('exit', () => {
+    flush();
+    stdout.flushSync();
+  });
   return {
     write(line) {
-      stdout.write(line);
-      if (!waiting) setImmediate(flush);
+      lines += line;
+      if (lines.length >= MOST_CHARS) return flush();
+      if (!waiting)
+        setImmediate(() => {
+          waiting = false;
+          flush();
+        });
       waiting = true;
     },
   };

@@ -6,14 +6,16 @@ import type { ImageStatus, TicketStatus } from './states.ts';
 abstract class Row extends Model {
   static override columnNameMappers = snakeCaseMappers();
 
-  /** Makes a model of a row that Postgres gave as JSON (`to_jsonb`), where times are text. */
+  /** Makes a model of a row that Postgres gave as JSON (`to_jsonb`), where times are text; the row itself is changed. */
   static fromJsonRow<M extends Model>(
     this: { new (): M; fromDatabaseJson(json: object): Model },
     row: Record<string, unknown>,
   ): M {
-    const times = Object.entries(row).filter(([column, value]) => column.endsWith('_at') && typeof value === 'string');
-    const revived = Object.fromEntries(times.map(([column, value]) => [column, new Date(value as string)]));
-    return this.fromDatabaseJson({ ...row, ...revived }) as M;
+    for (const column in row) {
+      const value = row[column];
+      if (typeof value === 'string' && column.endsWith('_at')) row[column] = new Date(value);
+    }
+    return this.fromDatabaseJson(row) as M;
   }
 }
 
