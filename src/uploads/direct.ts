@@ -1,17 +1,24 @@
-import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage } from 'node:http';
 import { ERRORS } from '@tus/utils';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
-import { type CreationDeps, knownOffset, parseCreation, toPlaceRequest } from './creation.ts';
+import {
+  type CreationDeps,
+  createUpload,
+  knownOffset,
+  OFFSET_STREAM,
+  parseCreation,
+  toPlaceRequest,
+} from './creation.ts';
 import { refuse } from './finish.ts';
 import type { Holders } from './holders.ts';
 import type { Exchange, StagingStore, StoreDeps } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
 
 /*
- * Requests that bring bytes, without the handlers of @tus/server, and so without the web streams, headers and responses that
- * those are made of: for a small image they cost more than all the rest, and of many slow ones each would keep its own.
+ * Requests that bring bytes, or are about to, without the handlers of @tus/server, and so without the web streams, headers and
+ * responses that those are made of: for a small image they cost more than all the rest, and of many slow ones each would keep
+ * its own.
  */
 
 /** How long a request that is asked to let go may still finish what it has: a lone last chunk, not a slow body. */
@@ -22,45 +29,45 @@ export type DirectDeps = Omit<StoreDeps, 'exchanges'> & CreationDeps & { holders
 /** The answer to one request, and whether the upload is complete with it. */
 export type TusAnswer = { status: number; headers: Iterable<[string, string]>; finished: boolean };
 
-/** An image that comes whole with its creation; null for every other creation. */
+/** POST: a new upload, or the one that the client already has in this slot, and what comes of it with the request. */
 export async function createDirectly(
   deps: DirectDeps,
   store: StagingStore,
-  exchanges: AsyncLocalStorage<Exchange>,
   exchange: Exchange,
   body: IncomingMessage,
-): Promise<TusAnswer | null> {
+): Promise<TusAnswer> {
   const creation = parseCreation(body.headers, deps.maxImageBytes);
   const place = toPlaceRequest(deps, exchange.ticketId, creation);
   const landed = await deps.wholes.receive(place, exchange.userId, body);
   if (landed && !('claim' in landed)) return created(exchange, landed.imageId, landed.offset, creation.size);
-  exchange.creation = { place, staged: landed };
-  if (!landed) return null;
+  exchange.staged = landed;
   try {
-    const { kind, image } = await landed.claim();
+    const { kind, image } = await (landed ? landed.claim() : createUpload(deps, place, exchange.userId));
     exchange.image = image;
     exchange.imageId = image.id;
     const offset =
-      kind === 'new'
-        ? await exchanges.run(exchange, () => receiveRest(deps, store, exchange, image, body))
-        : await knownOffset(deps.staging, image);
+      kind === 'new' ? await receiveFirst(deps, store, exchange, image, body) : await knownOffset(deps.staging, image);
     return created(exchange, image.id, offset, image.size);
   } catch (error) {
     throw toUploadError(error, exchange.offset);
   } finally {
-    await landed.end();
+    await landed?.end();
   }
 }
 
-/** Takes what is still to come of an image that has its place now; resolves to where it stands then. */
-async function receiveRest(
+/** Takes what comes of an image that has its place now; resolves to where it stands then, or null when nothing was to come. */
+async function receiveFirst(
   deps: DirectDeps,
   store: StagingStore,
   exchange: Exchange,
   image: Image,
   body: IncomingMessage,
-): Promise<number> {
+): Promise<number | null> {
   await deps.reach('place.claimed');
+  if (body.headers['content-type'] !== OFFSET_STREAM) {
+    deps.intake.keep(image, 0);
+    return null;
+  }
   try {
     return await underLock(deps, image.id, body, (signal) =>
       store.receive(body, 0, signal).catch((error) => delay(exchange, error)),
@@ -122,27 +129,22 @@ async function underLock<T>(
   }
 }
 
-function created(exchange: Exchange, imageId: string, offset: number, size: number | null): TusAnswer {
-  const headers = createdHeaders(uploadUrl(exchange, imageId), offset);
-  return { status: 201, headers, finished: offset === size };
-}
-
-export function uploadUrl({ baseUrl, ticketId }: Exchange, imageId: string): string {
-  return `${baseUrl}/v1/tickets/${ticketId}/uploads/${imageId}`;
-}
-
-export function createdHeaders(location: string, offset: number): [string, string][] {
-  return [
-    ['Location', location],
-    ['Upload-Offset', `${offset}`],
-  ];
+function created(
+  { baseUrl, ticketId }: Exchange,
+  imageId: string,
+  offset: number | null,
+  size: number | null,
+): TusAnswer {
+  const headers: [string, string][] = [['Location', `${baseUrl}/v1/tickets/${ticketId}/uploads/${imageId}`]];
+  if (offset !== null) headers.push(['Upload-Offset', `${offset}`]);
+  return { status: 201, headers, finished: offset !== null && offset === size };
 }
 
 /**
  * Where an upload stands that was just created, and broke off. It exists and the client must learn its address: an error that
  * may pass is told as an offset below the length, and the client comes back to this upload instead of creating another.
  */
-export function delay({ offset = 0, image }: Exchange, error: unknown): number {
+function delay({ offset = 0, image }: Exchange, error: unknown): number {
   if (isFinal(error)) throw error;
   return image?.size ? Math.min(offset, image.size - 1) : offset;
 }

@@ -7,7 +7,6 @@ import { isReceived } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
 import type { ReportProgress } from '../progress/hub.ts';
 import { isId } from '../tickets/access.ts';
-import type { PlaceRequest } from '../tickets/claim.ts';
 import { moveImage } from '../tickets/transition.ts';
 import { type AppendEnd, appendBody } from './append.ts';
 import type { Lent } from './buffer-pool.ts';
@@ -26,8 +25,8 @@ export type Exchange = {
   imageId: string | null;
   /** The upload as the database had it under the lock. */
   image?: Image;
-  /** Of a creation: what it asks for, and what of its image is here already. */
-  creation?: { place: PlaceRequest; staged: Staged | null };
+  /** Of a creation: what of its image is here already. */
+  staged?: Staged | null;
   /** Where the upload stands, as far as this request knows. */
   offset?: number;
   /** What was thrown, before the tus server made a status of it. */
@@ -66,11 +65,6 @@ export class StagingStore extends FileStore {
     const { image } = this.#exchange;
     if (!image) throw new Error('an upload changes only after it was looked at');
     return image;
-  }
-
-  /** The place was claimed before, and the file comes with its first byte. */
-  override async create(upload: Upload): Promise<Upload> {
-    return upload;
   }
 
   override async getUpload(id: string): Promise<Upload> {
@@ -135,7 +129,7 @@ export class StagingStore extends FileStore {
     const limit = (image.size ?? maxImageBytes) - offset;
     if (Number(body.headers['content-length'] ?? 0) > limit) return this.#refuseExcess(image);
     if (image.status !== 'uploading') return offset;
-    const staged = exchange.creation?.staged;
+    const { staged } = exchange;
     let reached = offset;
     if (staged) {
       reached = exchange.offset = staged.offset;
