@@ -11,7 +11,7 @@ import { issueToken, revokeToken } from './tokens.ts';
 import { checkCredentials } from './users.ts';
 
 const HOUR_MS = 3_600_000;
-/** A check takes 64 MiB and one of the four threads that also write the images: a flood of logins leaves them the others. */
+/** A check takes 64 MiB and one of the threads that also write the images (bin/hopla): a flood of logins leaves them the others. */
 const CHECKS_AT_ONCE = 2;
 
 export const Credentials = z.strictObject({

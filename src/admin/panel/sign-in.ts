@@ -22,7 +22,7 @@ export type SignInDeps = {
 const ADDRESS = '/admin/sign-in';
 /** Ties the form to the browser that asked for it, so that nobody is signed in as somebody else by a foreign page. */
 const VISITOR_COOKIE = 'hopla_admin_visitor';
-/** As with the API, see identity/routes.ts: a check takes 64 MiB and one of four threads. */
+/** As with the API, see identity/routes.ts: a check takes 64 MiB and a thread. */
 const CHECKS_AT_ONCE = 1;
 
 /** `GET` and `POST /admin/sign-in`. */
