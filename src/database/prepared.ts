@@ -2,8 +2,6 @@ import { hash } from 'node:crypto';
 import type pg from 'pg';
 import type { Database } from './connection.ts';
 
-type Statement = { name: string; text: string };
-
 /**
  * Runs a statement that each connection has parsed and planned once: for our large ones that is most of their cost.
  *
@@ -14,12 +12,14 @@ type Statement = { name: string; text: string };
  * On a connection of knex's, but without knex, which goes through the text five times whenever it runs it: of a text of
  * some KiB, on the path of every image, that took a quarter of all the CPU for a small one.
  *
- * @param sql with a `?` for each of the bindings, and no other
+ * @param sql with a `?` for each of the bindings, and no other where `db` is not a transaction
  */
 export async function prepared(db: Database, sql: string, bindings: readonly unknown[]): Promise<pg.QueryResult> {
-  const { name, text } = statementOf(sql);
+  const name = hash('sha1', sql);
   // Knex knows whether a transaction is still open, and whose its connection is.
   if (db.isTransaction) return db.raw(sql, bindings as never).options({ name });
+  let count = 0;
+  const text = sql.replaceAll('?', () => `$${++count}`);
   const { client } = db;
   const connection: pg.Client & { __knexUid: string } = await client.acquireConnection();
   try {
@@ -31,15 +31,4 @@ export async function prepared(db: Database, sql: string, bindings: readonly unk
   } finally {
     client.releaseConnection(connection);
   }
-}
-
-const statements = new Map<string, Statement>();
-
-function statementOf(sql: string): Statement {
-  const known = statements.get(sql);
-  if (known) return known;
-  let count = 0;
-  const statement = { name: hash('sha1', sql), text: sql.replaceAll('?', () => `$${++count}`) };
-  statements.set(sql, statement);
-  return statement;
 }

@@ -6,7 +6,7 @@ import type { Progress } from './hub.ts';
 
 /**
  * The other processes at this database, which are told of progress here: the database itself says only what is committed.
- * Who begins to listen asks who else does, and those answer; a process that is alone tells nobody.
+ * Who begins to listen asks who else does, and those answer. So a process that is alone knows, and tells nobody.
  */
 export type Others = {
   /** SQL with which each connection that listens begins. */
@@ -21,34 +21,41 @@ const PROGRESS_CHANNEL = 'hopla_progress';
 
 /** A payload of NOTIFY has less than 8000 bytes, one progress less than 250. */
 const PROGRESS_PER_PAYLOAD = 30;
+/** Who tells asks again after so many milliseconds whether anybody hears it, and is alone after so long without an answer. */
+const ASK_MS = 60_000;
+const ALONE_MS = 3 * ASK_MS;
 
 export function createOthers(db: Database, log: Logger): Others {
   /** Begins each payload; alone it is a question. */
   const own = randomUUID();
   const notify = (payload: string) => `NOTIFY ${PROGRESS_CHANNEL}, '${payload}'`;
-  /** Whether there are others, or were: of one that has ended nobody hears. */
-  let any = false;
+  let heardAt = Number.NEGATIVE_INFINITY;
+  let askedAt = Number.NEGATIVE_INFINITY;
   let telling = false;
+  let answering: Promise<unknown> = Promise.resolve();
 
   return {
     listen: `LISTEN ${PROGRESS_CHANNEL}; ${notify(own)}`,
     hear({ channel, payload = '' }, client) {
       if (channel !== PROGRESS_CHANNEL || payload.startsWith(own)) return [];
-      any = true;
+      heardAt = performance.now();
       const end = payload.indexOf('\n');
       if (end >= 0) return JSON.parse(payload.slice(end + 1)) as Progress[];
       // Where this fails the connection is lost, and the next one begins with a question.
-      client.query(notify(`${own}\n[]`)).catch(() => {});
+      answering = answering.then(() => client.query(notify(`${own}\n[]`))).catch(() => {});
       return [];
     },
     async tell(items) {
-      if (!any || telling) return;
+      const now = performance.now();
+      if (telling || now - heardAt > ALONE_MS) return;
       telling = true;
       try {
         const payloads: string[] = [];
         for (let start = 0; start < items.length; start += PROGRESS_PER_PAYLOAD)
           payloads.push(`${own}\n${JSON.stringify(items.slice(start, start + PROGRESS_PER_PAYLOAD))}`);
+        if (now - askedAt > ASK_MS) payloads.push(own);
         await db.raw('SELECT pg_notify(?, payload) FROM unnest(?::text[]) AS payload', [PROGRESS_CHANNEL, payloads]);
+        if (payloads.at(-1) === own) askedAt = now;
       } catch (error) {
         log.debug({ err: error }, 'progress not announced');
       } finally {
