@@ -21,11 +21,10 @@ const PROGRESS_CHANNEL = 'hopla_progress';
 
 /** A payload of NOTIFY has less than 8000 bytes, one progress less than 250. */
 const PROGRESS_PER_PAYLOAD = 30;
-/** Who tells asks again after so many milliseconds whether anybody hears it, and is alone after so long without an answer. */
+/** Who tells asks again after so many milliseconds whether anybody hears it, and is alone after three times without an answer. */
 const ASK_MS = 60_000;
-const ALONE_MS = 3 * ASK_MS;
 
-export function createOthers(db: Database, log: Logger): Others {
+export function createOthers(db: Database, log: Logger, askMs = ASK_MS): Others {
   /** Begins each payload; alone it is a question. */
   const own = randomUUID();
   const notify = (payload: string) => `NOTIFY ${PROGRESS_CHANNEL}, '${payload}'`;
@@ -47,15 +46,17 @@ export function createOthers(db: Database, log: Logger): Others {
     },
     async tell(items) {
       const now = performance.now();
-      if (telling || now - heardAt > ALONE_MS) return;
+      if (telling || now - heardAt > 3 * askMs) return;
       telling = true;
       try {
         const payloads: string[] = [];
         for (let start = 0; start < items.length; start += PROGRESS_PER_PAYLOAD)
           payloads.push(`${own}\n${JSON.stringify(items.slice(start, start + PROGRESS_PER_PAYLOAD))}`);
-        if (now - askedAt > ASK_MS) payloads.push(own);
+        if (now - askedAt > askMs) {
+          payloads.push(own);
+          askedAt = now;
+        }
         await db.raw('SELECT pg_notify(?, payload) FROM unnest(?::text[]) AS payload', [PROGRESS_CHANNEL, payloads]);
-        if (payloads.at(-1) === own) askedAt = now;
       } catch (error) {
         log.debug({ err: error }, 'progress not announced');
       } finally {

@@ -33,6 +33,7 @@ const CACHE_ENTRIES = 10_000;
 
 /** `findTicketOf` for the requests of uploads; the counters in its answer may be a little old. */
 export function createTicketAccess(db: Database): (caller: Caller, ticketId: string) => Promise<Ticket> {
+  // By the clock itself, as in identity/callers.ts.
   const known = new LRUCache<string, Ticket>({ max: CACHE_ENTRIES, ttl: CACHE_MS, ttlResolution: 0 });
   return async (caller, ticketId) => {
     const key = `${caller.tokenId}/${ticketId}`;

@@ -48,7 +48,7 @@ function parseLength(headers: IncomingHttpHeaders, maxBytes: number): number | n
     throw new HoplaError('malformed-request', 'Send either Upload-Length, or Upload-Defer-Length: 1.');
   }
   if (length === null) return null;
-  if (!/^\d{1,15}$/.test(length))
+  if (!/^(0|[1-9]\d{0,14})$/.test(length))
     throw new HoplaError('malformed-request', 'Upload-Length must be a whole number of bytes.');
   return assertSize(Number(length), maxBytes);
 }

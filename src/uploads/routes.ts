@@ -71,7 +71,10 @@ function checkProtocol(ctx: Context): void {
   if (ctx.method === 'PATCH' && ctx.get('Content-Type') !== OFFSET_STREAM) {
     throw new HoplaError('unsupported-media-type', `Send the bytes as Content-Type: ${OFFSET_STREAM}.`);
   }
-  if (ctx.method === 'PATCH' && !/^\d{1,15}$/.test(ctx.get('Upload-Offset'))) {
+  const offset = ctx.get('Upload-Offset');
+  // A creation may do without; @tus/server looks at that of the others.
+  const expected = ctx.method === 'PATCH' || (ctx.method === 'POST' && offset !== '');
+  if (expected && !/^\d{1,15}$/.test(offset)) {
     throw new HoplaError('malformed-request', 'Send Upload-Offset, a whole number of bytes.');
   }
 }

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import pg from 'pg';
 import pino from 'pino';
 import { type Hub, type Progress, startHub } from '../../src/progress/hub.ts';
+import { createOthers } from '../../src/progress/others.ts';
 import { until } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 
@@ -68,6 +69,21 @@ describe('progress', () => {
     });
     expect([...found().values()]).to.have.deep.members(many);
     expect(one.resyncs() + other.resyncs()).to.equal(0);
+  });
+
+  it('is told no longer to processes that have ended', async () => {
+    await using aside = await listenAside();
+    const others = createOthers(gateway.db, silent, 100);
+    others.hear({ channel: 'hopla_progress', payload: `${randomUUID()}\n[]`, processId: 0 }, new pg.Client());
+    const started = performance.now();
+    while (performance.now() - started < 1_000) {
+      await others.tell([progressOf(randomUUID(), 1)]);
+      await delay(20);
+    }
+    await until('the last', () => aside.payloads.length > 0);
+    const questions = aside.payloads.filter((payload) => !payload.includes('\n'));
+    expect(questions, 'asked now and then').to.have.length.within(1, 4);
+    expect(aside.payloads.length - questions.length, 'told for a while').to.be.within(1, 20);
   });
 
   it('is told to a process that began while nobody could be asked', async () => {

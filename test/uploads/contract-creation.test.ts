@@ -99,9 +99,11 @@ describe('creating an upload', () => {
     expectProblem(await endpoint.create({ size: MAX_BYTES + 1 }), 413, 'image-too-large');
     const length = (headers: Record<string, string>) => endpoint.send('POST', endpoint.uploadUrl, { headers });
     expectProblem(await length({ 'Upload-Length': '9'.repeat(15) }), 413, 'image-too-large');
-    for (const size of ['-1', '1.5', '1e3', '0x10', 'NaN', '', '10, 10', '9'.repeat(400)])
+    for (const size of ['-1', '1.5', '1e3', '0x10', 'NaN', '', '0100', '10, 10', '9'.repeat(400)])
       expectProblem(await length({ 'Upload-Length': size }), 400, 'malformed-request');
     expectProblem(await length({}), 400, 'malformed-request');
+    for (const offset of ['-1', '1.5', 'zero'])
+      expectProblem(await length({ 'Upload-Length': '10', 'Upload-Offset': offset }), 400, 'malformed-request');
     expectProblem(await length({ 'Upload-Length': '10', 'Upload-Defer-Length': '1' }), 400, 'malformed-request');
     expectProblem(await length({ 'Upload-Defer-Length': '0' }), 400, 'malformed-request');
     expectProblem(await length({ 'Upload-Concat': 'partial', 'Upload-Length': '10' }), 400, 'malformed-request');
