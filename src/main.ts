@@ -15,6 +15,7 @@ import { banner } from './sandbox/banner.ts';
 import { startSandbox, welcome } from './sandbox/start.ts';
 import { collectInSpareTime } from './spare-memory.ts';
 import { uploadCommand } from './upload-command/command.ts';
+import { growWhileBusy } from './young-memory.ts';
 
 /** Beyond this, what still runs is left to the next start, which picks it up. */
 const STOP_MS = 10_000;
@@ -41,6 +42,7 @@ async function serve(): Promise<void> {
   const gateway = await startGateway(settled, log, readFailpoints(process.env.HOPLA_FAILPOINTS));
   running.defer(() => gateway.close());
   collectInSpareTime();
+  growWhileBusy();
   if (local)
     process.stdout.write(banner(await welcome(config, sandbox, config.PUBLIC_URL ?? gateway.url), config.DATA_DIR));
 
