@@ -100,7 +100,7 @@ async function write({ imageId, position, total, at, length }: Write) {
   const file = openFor(imageId, position);
   try {
     const learnt = underway.get(imageId) ?? createLearnt(sniffs);
-    await take(imageId, file, learnt, position, bytes);
+    await both(put(pathOf(imageId), file, position, bytes), hash(learnt, position, bytes));
     if (!underway.has(imageId)) underway.set(imageId, learnt);
     return await learnt.look(bytesOf(file, position, bytes), position + length, total);
   } catch (error) {
@@ -112,17 +112,18 @@ async function write({ imageId, position, total, at, length }: Write) {
   }
 }
 
-/** Writes bytes, and hashes them while the disk is busy. When it ends, whichever way, nobody looks at them any more. */
-async function take(imageId: string, file: number, learnt: Learnt, position: number, bytes: Uint8Array): Promise<void> {
-  const written = put(pathOf(imageId), file, position, bytes);
-  const ended = await Promise.allSettled([written, hash(learnt, position, bytes)]);
-  for (const one of ended) if (one.status === 'rejected') throw one.reason;
+/** What the disk does with bytes, and what is learnt of them meanwhile. When it ends, whichever way, nobody looks at them any more. */
+async function both<T>(kept: Promise<void>, learning: Promise<T>): Promise<T> {
+  const [disk, learnt] = await Promise.allSettled([kept, learning]);
+  if (disk.status === 'rejected') throw disk.reason;
+  if (learnt.status === 'rejected') throw learnt.reason;
+  return learnt.value;
 }
 
-/** In steps: the disk is not to wait meanwhile for what others have ordered. */
+/** Once the disk has its order; in steps, as it is not to wait meanwhile for what others have ordered. */
 async function hash(learnt: Learnt, position: number, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; done += READ_BYTES) {
-    if (done > 0) await setImmediate();
+    await setImmediate();
     learnt.pass(bytes.subarray(done, done + READ_BYTES), position + done);
   }
 }
@@ -186,9 +187,13 @@ async function land({ imageId, position, at, length }: Land): Promise<Examined> 
     const entered = syncEntries();
     entered.catch(() => {});
     const learnt = recall(imageId);
-    await take(imageId, file, learnt, position, bytes);
-    await lossOf(syncFile(file).then(() => entered));
-    return await examine(file, learnt, position + length, position, bytes);
+    const written = put(pathOf(imageId), file, position, bytes);
+    const durable = written.then(() => lossOf(syncFile(file).then(() => entered)));
+    const examined = hash(learnt, position, bytes)
+      // What was not hashed as it came is read from the file.
+      .then(() => written)
+      .then(() => examine(file, learnt, position + length, position, bytes));
+    return await both(durable, examined);
   } finally {
     closeSync(file);
   }
