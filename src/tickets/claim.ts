@@ -101,36 +101,63 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[], enqueu
     asked.set(request.ticketId, turn);
     return { ...request, ...(facts ? receivedColumns(facts) : {}), status: facts ? 'received' : 'uploading', turn };
   });
+  const source = rowsOf(wanted);
+  const lone = wanted.length === 1;
   const queued = requests.some(({ facts }) => facts)
     ? enqueue("(SELECT * FROM placed WHERE status = 'received') AS received")
     : null;
   const { rows } = (await prepared(
     db,
     `WITH wanted AS (
-       SELECT * FROM json_to_recordset(?::json) AS wanted (
-         turn int, "imageId" uuid, "ticketId" uuid, status text, slot text, size bigint, filename text, "uploadMetadata" text,
-         "expectedSha256" text, staging text, holder text, sha256 text, content_type text, format text, width int, height int)
+       ${source.sql}
      ), open AS (
        SELECT id, expected, version, ${counters.join(', ')} FROM tickets
        -- By ids that the planner does not see, so that it keeps one plan (transition.ts).
        WHERE id = ANY (ARRAY(SELECT "ticketId" FROM wanted)) AND NOT expired AND expires_at > now()
-       ORDER BY id FOR NO KEY UPDATE
+       ${lone ? '' : 'ORDER BY id'} FOR NO KEY UPDATE
      ), placed AS (
        INSERT INTO images (id, ticket_id, status, slot, size, filename, upload_metadata, expected_sha256, staging, holder,
                            sha256, content_type, format, width, height, received_at)
        SELECT "imageId", "ticketId", status, slot, size, filename, "uploadMetadata", "expectedSha256", staging, holder,
               sha256, content_type, format, width, height, CASE status WHEN 'received' THEN now() END
-       FROM wanted JOIN open ON open.id = "ticketId" AND turn <= expected - claimed ORDER BY turn
+       FROM wanted JOIN open ON open.id = "ticketId" AND turn <= expected - claimed ${lone ? '' : 'ORDER BY turn'}
        ON CONFLICT DO NOTHING RETURNING ${imageColumns.join(', ')}
      ), changed AS (
        SELECT id, ticket_id, staging, status, size, to_json(placed)::text AS image, 1 AS claimed, here AS received,
               0 AS stored, 0 AS failed, bytes AS bytes_total, here * bytes AS bytes_received, 0 AS bytes_stored
        FROM placed, LATERAL (SELECT coalesce(size, 0) AS bytes, (status = 'received')::int AS here) AS counts
-     ), ${queued ? `queued AS (${queued.sql}),` : ''} ${countChanges('open', 'images')}
+     ), ${queued ? `queued AS (${queued.sql}),` : ''} ${countChanges('open', 'images', lone)}
      SELECT '[' || array_to_string(images, ',') || ']' AS images FROM counted`,
-    [JSON.stringify(wanted), ...(queued?.bindings ?? [])],
+    [...source.bindings, ...(queued?.bindings ?? [])],
   )) as { rows: { images: string }[] };
   return rows.flatMap(({ images }) =>
     (JSON.parse(images) as Record<string, unknown>[]).map((image) => Image.fromJsonRow(image)),
   );
+}
+
+/** What is known of an image whose place is claimed, as the statement has it; `turn` is its number among those of its ticket. */
+const wantedColumns = {
+  ...{ turn: 'int', imageId: 'uuid', ticketId: 'uuid', status: 'text', slot: 'text', size: 'bigint', filename: 'text' },
+  ...{ uploadMetadata: 'text', expectedSha256: 'text', staging: 'text', holder: 'text', sha256: 'text' },
+  ...{ content_type: 'text', format: 'text', width: 'int', height: 'int' },
+};
+
+type Wanted = { [column in keyof typeof wantedColumns]?: unknown };
+
+/** SQL of a query for the rows: a lone one as it is, as Postgres takes longer for one of JSON; many as that. */
+function rowsOf(wanted: Wanted[]): { sql: string; bindings: unknown[] } {
+  const columns = Object.entries(wantedColumns);
+  const [first] = wanted;
+  if (first && wanted.length === 1) {
+    const names = Object.keys(wantedColumns) as (keyof Wanted)[];
+    return {
+      sql: `SELECT ${columns.map(([name, type]) => `?::${type} AS "${name}"`).join(', ')}`,
+      bindings: names.map((name) => first[name] ?? null),
+    };
+  }
+  const types = columns.map(([name, type]) => `"${name}" ${type}`).join(', ');
+  return {
+    sql: `SELECT * FROM json_to_recordset(?::json) AS wanted (${types})`,
+    bindings: [JSON.stringify(wanted)],
+  };
 }

@@ -97,7 +97,7 @@ export async function moveImages(
               ${received} * coalesce(size, 0) - held.received * bytes AS bytes_received,
               ${stored} * coalesce(size, 0) - held.stored * bytes AS bytes_stored
        FROM moved JOIN held ON held.id = moved.id
-     ), ${beside ? `beside AS (${beside.sql}),` : ''} ${countChanges('tickets', `${changedTicket} AS ticket, images, steps`)}
+     ), ${beside ? `beside AS (${beside.sql}),` : ''} ${countChanges('tickets', `${changedTicket} AS ticket, images, steps`, moves.length === 1)}
      SELECT ticket, '[' || array_to_string(images, ',') || ']' AS images, '[' || array_to_string(steps, ',') || ']' AS steps FROM counted`,
     [
       ...[JSON.stringify(moves), liveStatuses, receivedStatuses, from, ...(holder === undefined ? [] : [holder]), to],
