@@ -2,9 +2,6 @@ import { hash } from 'node:crypto';
 import type pg from 'pg';
 import type { Database } from './connection.ts';
 
-/** Name and text of each statement, by how it is written here: to make them anew takes as long as to send them. */
-const statements = new Map<string, { name: string; text: string }>();
-
 /**
  * Runs a statement that each connection has parsed and planned once: for our large ones that is most of their cost.
  *
@@ -18,9 +15,11 @@ const statements = new Map<string, { name: string; text: string }>();
  * @param sql with a `?` for each of the bindings, and no other where `db` is not a transaction
  */
 export async function prepared(db: Database, sql: string, bindings: readonly unknown[]): Promise<pg.QueryResult> {
-  const { name, text } = statementOf(sql);
+  const name = hash('sha1', sql);
   // Knex knows whether a transaction is still open, and whose its connection is.
   if (db.isTransaction) return db.raw(sql, bindings as never).options({ name });
+  let count = 0;
+  const text = sql.replaceAll('?', () => `$${++count}`);
   const { client } = db;
   const connection: pg.Client & { __knexUid: string } = await client.acquireConnection();
   try {
@@ -32,13 +31,4 @@ export async function prepared(db: Database, sql: string, bindings: readonly unk
   } finally {
     client.releaseConnection(connection);
   }
-}
-
-function statementOf(sql: string): { name: string; text: string } {
-  const known = statements.get(sql);
-  if (known) return known;
-  let count = 0;
-  const statement = { name: hash('sha1', sql), text: sql.replaceAll('?', () => `$${++count}`) };
-  statements.set(sql, statement);
-  return statement;
 }
