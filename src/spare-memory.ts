@@ -1,5 +1,5 @@
-import { performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
+import { watchUtilization } from './utilization.ts';
 
 /** How often it is asked whether there is something to give back, and time for it, in milliseconds. */
 const LOOK_MS = 1_000;
@@ -36,11 +36,7 @@ export function collectInSpareTime(lookMs = LOOK_MS): void {
   let last = kept;
   let calm = 0;
   let mild = 0;
-  let before = performance.eventLoopUtilization();
-  setInterval(() => {
-    const now = performance.eventLoopUtilization();
-    const { utilization } = performance.eventLoopUtilization(now, before);
-    before = now;
+  watchUtilization(lookMs, (utilization) => {
     const size = sizeOf();
     calm = utilization > BUSY ? 0 : calm + 1;
     mild = utilization > BUSY || size <= last ? 0 : mild + 1;
@@ -51,5 +47,5 @@ export function collectInSpareTime(lookMs = LOOK_MS): void {
     collect();
     kept = most = last = sizeOf();
     calm = mild = 0;
-  }, lookMs).unref();
+  });
 }

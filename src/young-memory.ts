@@ -1,5 +1,5 @@
-import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
+import { watchUtilization } from './utilization.ts';
 
 /** How often it is asked whether this process is busy, in milliseconds. */
 const LOOK_MS = 500;
@@ -19,13 +19,9 @@ const BUSY_LOOKS = 2;
 export function growWhileBusy(): void {
   const mayGrow = (grow: boolean) => setFlagsFromString(`--semi-space-growth-factor=${grow ? 2 : 1}`);
   mayGrow(false);
-  let before = performance.eventLoopUtilization();
   let busy = 0;
-  setInterval(() => {
-    const now = performance.eventLoopUtilization();
-    const { utilization } = performance.eventLoopUtilization(now, before);
-    before = now;
+  watchUtilization(LOOK_MS, (utilization) => {
     busy = utilization > BUSY ? busy + 1 : 0;
     mayGrow(busy >= BUSY_LOOKS);
-  }, LOOK_MS).unref();
+  });
 }

@@ -1,6 +1,5 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { expect } from 'chai';
+import { runScript } from './support/script.ts';
 
 /** How often the process looks, in milliseconds; it takes 20 looks for a calm. */
 const LOOK_MS = 100;
@@ -27,14 +26,7 @@ const script = (activity: string) => `
 `;
 
 async function looksUntilGivenBack(activity: string): Promise<number> {
-  const flags = ['--expose-gc', '--input-type=module', '--eval', script(activity)];
-  const child = spawn(process.execPath, flags, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let printed = '';
-  child.stdout.on('data', (data) => {
-    printed += data;
-  });
-  await once(child, 'close');
-  return Number(printed);
+  return Number(await runScript(script(activity), ['--expose-gc']));
 }
 
 describe('spare memory', () => {

@@ -1,6 +1,5 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { expect } from 'chai';
+import { runScript } from './support/script.ts';
 
 /** Prints how large the room for young objects is, in MiB, after 3 s in which many are made that live for a while. */
 const script = (pauseMs: number) => `
@@ -22,14 +21,7 @@ const script = (pauseMs: number) => `
 `;
 
 async function roomAfter(pauseMs: number): Promise<number> {
-  const flags = ['--max-semi-space-size=16', '--input-type=module', '--eval'];
-  const child = spawn(process.execPath, [...flags, script(pauseMs)], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let printed = '';
-  child.stdout.on('data', (data) => {
-    printed += data;
-  });
-  await once(child, 'close');
-  return Number(printed);
+  return Number(await runScript(script(pauseMs), ['--max-semi-space-size=16']));
 }
 
 describe('young memory', () => {

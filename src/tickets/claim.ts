@@ -149,10 +149,9 @@ function rowsOf(wanted: Wanted[]): { sql: string; bindings: unknown[] } {
   const columns = Object.entries(wantedColumns);
   const [first] = wanted;
   if (first && wanted.length === 1) {
-    const names = Object.keys(wantedColumns) as (keyof Wanted)[];
     return {
       sql: `SELECT ${columns.map(([name, type]) => `?::${type} AS "${name}"`).join(', ')}`,
-      bindings: names.map((name) => first[name] ?? null),
+      bindings: columns.map(([name]) => first[name as keyof Wanted] ?? null),
     };
   }
   const types = columns.map(([name, type]) => `"${name}" ${type}`).join(', ');
