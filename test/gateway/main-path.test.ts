@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import { createApi, type Json, tusOptions, tusUpload, untilCompleted } from '../support/client.ts';
+import { sha256Of } from '../support/digest.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg, png, webp } from '../support/images.ts';
 
@@ -24,7 +24,7 @@ describe('the way of a photo', () => {
 
     const completed = await untilCompleted(api, ticket.id);
     expect(completed.counts).to.deep.equal({ expected: 3, uploading: 0, received: 0, stored: 3, failed: 0 });
-    expect(completed.images.map((image: Json) => image.sha256)).to.deep.equal(photos.map(sha256));
+    expect(completed.images.map((image: Json) => image.sha256)).to.deep.equal(photos.map(sha256Of));
     for (const [index, image] of completed.images.entries()) {
       const stored = Buffer.from(await (await fetch(image.url)).arrayBuffer());
       expect(stored.equals(photos[index] as Buffer), `image ${index} is stored byte for byte`).to.equal(true);
@@ -32,7 +32,3 @@ describe('the way of a photo', () => {
     expect(await gateway.stagedFiles()).to.deep.equal([]);
   });
 });
-
-function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}

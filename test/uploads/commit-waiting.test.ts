@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { type CutProxy, startCutProxy } from '../support/cut-proxy.ts';
+import { sha256Of } from '../support/digest.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { answerTo, createEndpoint, expectProblem, OFFSET_STREAM, openRequest } from './raw.ts';
@@ -11,7 +11,7 @@ const RECOVERY_MS = 15_000;
 describe('an upload whose commit must wait', () => {
   const photo = jpeg({ bytes: 300_000, seed: 9 });
   /** A parameter of what makes the image received, and what follows while a worker waits for images. */
-  const COMMIT = [createHash('sha256').update(photo).digest('hex'), 'COMMIT;'];
+  const COMMIT = [sha256Of(photo), 'COMMIT;'];
   const size = photo.length;
   const last = size - 1;
   let gateway: TestGateway;

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import { type Api, createApi, until, untilCompleted } from '../support/client.ts';
+import { sha256Of } from '../support/digest.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg, noise, png } from '../support/images.ts';
 import { listen } from './events.ts';
@@ -94,7 +94,7 @@ describe('an upload that is no acceptable image', () => {
   });
 
   it('is refused when it is not the file that its sha256 names', async () => {
-    const other = createHash('sha256').update('other').digest('hex');
+    const other = sha256Of('other');
     const metadata = { sha256: other };
     const attempts: ((endpoint: ReturnType<typeof createEndpoint>) => Promise<RawAnswer>)[] = [
       (endpoint) => endpoint.create({ size: photo.length, body: photo, metadata }),
@@ -113,7 +113,7 @@ describe('an upload that is no acceptable image', () => {
   });
 
   it('is taken when it is the file that its sha256 names, in any case', async () => {
-    const sha256 = createHash('sha256').update(photo).digest('hex');
+    const sha256 = sha256Of(photo);
     for (const metadata of [{ sha256 }, { sha256: sha256.toUpperCase() }]) {
       const { ticket, endpoint } = await open();
       await endpoint.begin({ size: photo.length, body: photo, metadata });

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -11,13 +10,12 @@ import { type Balancer, startBalancer } from '../chaos/balancer.ts';
 import { createRandom } from '../chaos/random.ts';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { startCutProxy } from '../support/cut-proxy.ts';
+import { sha256Of } from '../support/digest.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { createLogBook, type LogBook } from '../transfers/rig.ts';
 import { openUnder, watchLeaks } from './leaks.ts';
 import { answerTo, createEndpoint, expectProblem, OFFSET_STREAM, openRequest } from './raw.ts';
-
-const sha256Of = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 
 describe('two gateways over one staging folder', () => {
   let gateway: TestGateway;

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,6 +7,7 @@ import { expect } from 'chai';
 import * as tus from 'tus-js-client';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { type CutProxy, startCutProxy } from '../support/cut-proxy.ts';
+import { sha256Of } from '../support/digest.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { watchLeaks } from './leaks.ts';
@@ -44,10 +44,10 @@ describe('tus-js-client', () => {
     const ticket = await untilCompleted(api, ticketId);
     const images = ticket.images.filter((image: Json) => image.status === 'stored');
     const hashes = images.map((image: Json) => image.sha256).sort();
-    expect(hashes).to.deep.equal(photos.map(sha256).sort());
+    expect(hashes).to.deep.equal(photos.map(sha256Of).sort());
     for (const image of images) {
       const stored = Buffer.from(await (await fetch(image.url)).arrayBuffer());
-      expect(sha256(stored)).to.equal(image.sha256);
+      expect(sha256Of(stored)).to.equal(image.sha256);
       const sent = gateway.cloudinary.ledger.entries({ publicId: image.storage.key, operation: 'upload' });
       expect(sent.map((entry) => entry.stored)).to.deep.equal([true]);
     }
@@ -289,8 +289,4 @@ describe('tus-js-client', () => {
 
 function* pieces(photo: Buffer, bytes: number): Generator<Buffer> {
   for (let at = 0; at < photo.length; at += bytes) yield photo.subarray(at, at + bytes);
-}
-
-function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

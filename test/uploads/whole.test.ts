@@ -1,4 +1,4 @@
-import { createHash, randomUUIDv7 } from 'node:crypto';
+import { randomUUIDv7 } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import pino from 'pino';
@@ -13,13 +13,14 @@ import { openStaging } from '../../src/uploads/staging.ts';
 import { createWholes, type WholeDeps } from '../../src/uploads/whole.ts';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { type CutProxy, startCutProxy } from '../support/cut-proxy.ts';
+import { sha256Of } from '../support/digest.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { createLogBook } from '../transfers/rig.ts';
 import { createEndpoint } from './raw.ts';
 
 /** Where nobody waits for images, the statement that makes one received is all there is; its parameters have this. */
-const commitOf = (bytes: Buffer) => [createHash('sha256').update(bytes).digest('hex')];
+const commitOf = (bytes: Buffer) => [sha256Of(bytes)];
 
 describe('an image that came whole with its creation', () => {
   const book = createLogBook();
@@ -57,7 +58,7 @@ describe('an image that came whole with its creation', () => {
   });
   const expectStoredOnce = async (ticketId: string, bytes: Buffer) => {
     const { images } = await untilCompleted(api, ticketId);
-    expect(images.map(({ sha256 }: Json) => sha256)).to.deep.equal([createHash('sha256').update(bytes).digest('hex')]);
+    expect(images.map(({ sha256 }: Json) => sha256)).to.deep.equal([sha256Of(bytes)]);
     const sent = gateway.cloudinary.ledger.entries({ publicId: images[0].storage.key, operation: 'upload' });
     expect(sent.filter(({ stored }) => stored)).to.have.length(1);
     await until('its file is gone', async () => !(await gateway.stagedFiles()).includes(images[0].id));
