@@ -73,9 +73,9 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
     worker.postMessage(orders);
     orders = [];
   };
-  /** All that is ordered in one go is sent in one go: to wake the thread takes longer than many an order. */
+  /** What is ordered while the event loop goes round once is sent in one go: to wake the thread takes longer than many an order. */
   const order = (one: Numbered) => {
-    if (orders.push(one) === 1) queueMicrotask(send);
+    if (orders.push(one) === 1) setImmediate(send);
   };
   const ask = <T>(what: Order): Promise<T> => {
     if (closed) return Promise.reject(new Error(STOPPING));
