@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { BufferPool, Lent } from './buffer-pool.ts';
+import type { BufferPool, Lent, Taker } from './buffer-pool.ts';
 
 /** Bytes wait no longer than this for the next ones, in milliseconds, so that a slow client keeps little in memory. */
 const GATHER_MS = 20;
@@ -44,7 +44,7 @@ export function appendBody(request: AppendRequest): Promise<AppendEnd> {
  * Told of events instead of waiting for each with a promise: a slow body spends its life waiting, and what is made for a wait
  * that long is old when it ends, out of reach of the quick collections.
  */
-class Appending {
+class Appending implements Taker {
   readonly #request: AppendRequest;
   readonly #resolve: (end: AppendEnd) => void;
   readonly #reject: (error: unknown) => void;
@@ -144,7 +144,7 @@ class Appending {
     this.#end ??= this.#ending();
     do this.#pour();
     while (this.#handOut());
-    if (this.#rest && !this.#lent) void this.#findRoom();
+    if (this.#rest && !this.#lent) this.#findRoom();
     // What comes from now on is for whoever goes on with it.
     else if (this.#end) source.pause();
     else if (!this.#rest) source.resume();
@@ -162,9 +162,17 @@ class Appending {
     return this.#late ? 'unfinished' : null;
   }
 
-  async #findRoom(): Promise<void> {
+  #findRoom(): void {
     this.#waiting = true;
-    this.#lent = await this.#request.buffers.wait(this.#offset);
+    this.#request.buffers.wait(this);
+  }
+
+  get position(): number {
+    return this.#offset;
+  }
+
+  take(lent: Lent): void {
+    this.#lent = lent;
     this.#waiting = false;
     this.#advance();
   }

@@ -38,31 +38,38 @@ export type BufferPool = {
   readonly memory: SharedArrayBuffer;
   /** An empty buffer for bytes that go to `position` in a file; null while none is free, or others wait for one. */
   take(position: number): Lent | null;
-  /** The same, when it is this one's turn. */
-  wait(position: number): Promise<Lent>;
+  /** The same, when it is this one's turn: never before this returns. */
+  wait(taker: Taker): void;
 };
+
+/** Who waits for a buffer. No promise: of hundreds who wait at once each would get old, out of reach of the quick collections. */
+export type Taker = { readonly position: number; take(lent: Lent): void };
 
 export function createBufferPool(): BufferPool {
   const pages = Math.ceil((BUFFERS * STRIDE) / PAGE_BYTES);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer;
   const all = Buffer.from(memory);
   const free = Array.from({ length: BUFFERS }, (_, n) => (BUFFERS - 1 - n) * STRIDE);
-  const waiting: ((start: number) => void)[] = [];
+  const waiting: Taker[] = [];
+  // Not within this call: the next one may be done with it at once, and the one after that, thousands deep.
+  const give = (start: number, taker: Taker) => queueMicrotask(() => taker.take(lend(start, taker.position)));
   const giveBack = (start: number) => {
     const next = waiting.shift();
-    if (next) next(start);
+    if (next) give(start, next);
     else free.push(start);
   };
   const lend = (start: number, position: number) => new Filling(all, start, position, giveBack);
-  const take = (position: number) => {
-    const start = free.pop();
-    return start === undefined ? null : lend(start, position);
-  };
   return {
     memory,
-    take,
-    wait: async (position) =>
-      take(position) ?? lend(await new Promise<number>((resolve) => waiting.push(resolve)), position),
+    take(position) {
+      const start = free.pop();
+      return start === undefined ? null : lend(start, position);
+    },
+    wait(taker) {
+      const start = free.pop();
+      if (start === undefined) waiting.push(taker);
+      else give(start, taker);
+    },
   };
 }
 

@@ -83,6 +83,12 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
     else reserved.delete(imageId);
   };
 
+  /** In place, as every piece of an image comes to this: what is made anew each time lives until the next, and gets old. */
+  const setUnwritten = (reservation: Reservation, bytes: number) => {
+    unwrittenBytes += bytes - reservation.unwritten;
+    reservation.unwritten = bytes;
+  };
+
   const pathOf = (imageId: string) => join(directory, imageId);
   // After a failed fsync Linux marks the lost pages clean, and the next fsync would succeed without them. What is on the
   // disk is unknown, so the file must go; one that cannot be removed just then is removed before anybody looks at it.
@@ -148,14 +154,13 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
       set(imageId, { ...before, bytes, unwritten: Math.max(0, before.unwritten - (before.bytes - bytes)) });
     },
     wrote(imageId, bytes) {
-      const before = reserved.get(imageId);
-      if (before) set(imageId, { ...before, unwritten: Math.max(0, before.unwritten - bytes) });
+      const one = reserved.get(imageId);
+      if (one) setUnwritten(one, Math.max(0, one.unwritten - bytes));
     },
     reached(imageId, offset) {
-      const before = reserved.get(imageId);
+      const one = reserved.get(imageId);
       // Less than was known already is news from the past.
-      if (before)
-        set(imageId, { ...before, unwritten: Math.min(before.unwritten, Math.max(0, before.bytes - offset)) });
+      if (one) setUnwritten(one, Math.min(one.unwritten, Math.max(0, one.bytes - offset)));
     },
     release: (imageId) => set(imageId, null),
     reserved: () => [...reserved.keys()],

@@ -7,6 +7,7 @@ import { expect } from 'chai';
 import { appendBody } from '../../src/uploads/append.ts';
 import { BLOCK_BYTES, BUFFER_BYTES, createBufferPool, type Lent } from '../../src/uploads/buffer-pool.ts';
 import { type DiskThread, startDiskThread } from '../../src/uploads/disk-thread.ts';
+import { until } from '../support/client.ts';
 
 describe('a body on its way into a staged file', () => {
   const buffers = createBufferPool();
@@ -78,6 +79,26 @@ describe('a body on its way into a staged file', () => {
     for (let one = buffers.take(0); one; one = buffers.take(0)) left.push(one);
     expect(left.length).to.be.greaterThan(0);
     for (const one of [...left, ...lent]) one.giveBack();
+  });
+
+  it('hands a buffer from one to the next of thousands who wait for it and cannot write it', async () => {
+    const lent: Lent[] = [];
+    for (let one = buffers.take(0); one; one = buffers.take(0)) lent.push(one);
+    const write = () => {
+      throw new Error('no space left');
+    };
+    const sources = Array.from({ length: 10_000 }, () => new PassThrough());
+    const appending = sources.map((source) => {
+      source.end('photo');
+      return appendBody({ source, position: 0, limit: 5, buffers, write });
+    });
+    await until('all to wait', () => sources.every((source) => source.isPaused()));
+    lent.pop()?.giveBack();
+    const ends = await Promise.allSettled(appending);
+    expect(ends.filter(({ status }) => status === 'rejected')).to.have.length(10_000);
+    const last = buffers.take(0);
+    expect(last, 'it is free again').not.to.equal(null);
+    for (const one of last ? [last, ...lent] : lent) one.giveBack();
   });
 
   it('is left as it is when it takes too long, and goes on later where it was', async () => {
