@@ -1,4 +1,8 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { owedStatuses } from '../src/database/states.ts';
+import { startSandboxPostgres } from '../src/sandbox/postgres.ts';
 import type { RequestOf, Target } from './load.ts';
 import { startProgram } from './program.ts';
 import { type Service, startService } from './service.ts';
@@ -23,11 +27,28 @@ export async function startPlain(fsync: boolean): Promise<Contender> {
   return {
     name: fsync ? 'plain + fsync' : 'plain pipeline',
     pid,
-    async target(_images, body) {
-      return { ...addressOf(url), requests: [() => request('POST', '/', { 'Content-Length': body.length }, body)] };
-    },
+    target: (_images, body) => wholeTo(url, body),
     settle: createEmptier(directory),
     close,
+  };
+}
+
+/** The least that hopla's promise costs, with a durable Postgres. */
+export async function startBare(): Promise<Contender> {
+  await using starting = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), 'hopla-bench-'));
+  starting.defer(() => rm(folder, { recursive: true, force: true }));
+  const postgres = await startSandboxPostgres({ directory: folder });
+  starting.defer(() => postgres.close());
+  const { url, pid, directory, close } = await startProgram('contenders/bare.ts', [postgres.databaseUrl]);
+  starting.defer(close);
+  const started = starting.move();
+  return {
+    name: 'the bare promise',
+    pid,
+    target: (_images, body) => wholeTo(url, body),
+    settle: createEmptier(directory),
+    close: () => started.disposeAsync(),
   };
 }
 
@@ -60,6 +81,11 @@ export async function startHopla(workers: number): Promise<Contender> {
     },
     close,
   };
+}
+
+/** A body in one request, whatever others do: without a protocol there is none to go on with. */
+async function wholeTo(url: string, body: Buffer): Promise<Target> {
+  return { ...addressOf(url), requests: [() => request('POST', '/', { 'Content-Length': body.length }, body)] };
 }
 
 async function countOwed({ db }: Pick<Service, 'db'>): Promise<number> {

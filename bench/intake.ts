@@ -1,5 +1,5 @@
 import { jpeg } from '../test/support/images.ts';
-import { type Contender, startHopla, startPlain, startStock } from './contenders.ts';
+import { type Contender, startBare, startHopla, startPlain, startStock } from './contenders.ts';
 import { load } from './load.ts';
 import { usageOf } from './usage.ts';
 
@@ -36,6 +36,7 @@ export async function benchIntake(
   for (const start of [
     () => startPlain(false),
     () => startPlain(true),
+    startBare,
     startStock,
     () => startHopla(0),
     () => startHopla(4),
