@@ -15,7 +15,7 @@ const PIECE_BYTES = 4 * KIB;
 const PIECE_MS = 250;
 const SLOW_MS = 12_000;
 /** What is left over from starting is gone by then (src/spare-memory.ts). */
-const SETTLE_MS = 25_000;
+const SETTLE_MS = 65_000;
 const TUS = 'Tus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream';
 
 /** What the gateway's process has resident while it does nothing, while many send slowly, and while one sends much. */

@@ -10,7 +10,7 @@ import { usageOf } from './usage.ts';
 
 const KIB = 1024;
 /** What is garbage after so many connections came at once is gone by then (src/spare-memory.ts). */
-const SETTLE_MS = 25_000;
+const SETTLE_MS = 65_000;
 const EVENTS = 30;
 
 type Told = { lastMs: number[]; cpuMs: number };

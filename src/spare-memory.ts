@@ -5,8 +5,8 @@ import { watchUtilization } from './utilization.ts';
 const LOOK_MS = 1_000;
 /** A thread that works for more than this part of the time has better things to do. */
 const BUSY = 0.3;
-/** So many looks in a row find a thread that is not busy before it is taken to stay so. */
-const CALM_LOOKS = 20;
+/** So many looks in a row find a thread that is not busy before it is taken to stay so: clients come in waves. */
+const CALM_LOOKS = 60;
 /** So many are enough when it makes more objects at each: what it runs for them is not dropped then. */
 const MILD_LOOKS = 3;
 /** What a heap may have beyond what it had when it was last collected; of a small one, so many bytes. */
