@@ -38,6 +38,20 @@ export async function openPeerSockets(directory: string): Promise<PeerSockets> {
     return socket;
   };
   const remove = (name: string) => rm(join(directory, name), { force: true });
+  const reach = async (name: string): Promise<Socket | null> => {
+    const socket = keep(connect(`${base}/${name}`));
+    try {
+      await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+      return socket;
+    } catch (error) {
+      socket.destroy();
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ECONNREFUSED' || code === 'ENOENT') return null;
+      // It closed before it accepted this one: the next try finds out whether it is gone.
+      if (code === 'ECONNRESET') return reach(name);
+      throw error;
+    }
+  };
 
   return {
     async listen(own, accept) {
@@ -58,18 +72,7 @@ export async function openPeerSockets(directory: string): Promise<PeerSockets> {
       await rename(join(directory, fresh), join(directory, own));
       opened.defer(() => remove(own));
     },
-    async reach(name) {
-      const socket = keep(connect(`${base}/${name}`));
-      try {
-        await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
-        return socket;
-      } catch (error) {
-        socket.destroy();
-        const { code } = error as NodeJS.ErrnoException;
-        if (code === 'ECONNREFUSED' || code === 'ENOENT') return null;
-        throw error;
-      }
-    },
+    reach,
     others: async () => (await readdir(directory)).filter((name) => NAME.test(name) && name !== self),
     remove,
     close: () => opened.disposeAsync(),

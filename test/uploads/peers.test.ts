@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -38,6 +39,16 @@ describe('the processes of one staging folder', () => {
     expect(ends).to.equal(1);
     expect(await first.isGone(second.own)).to.equal(true);
     expect(await readdir(join(directory, '.peers'))).to.deep.equal([first.own]);
+  });
+
+  it('take one for gone that ends before it accepts who asks', async () => {
+    const first = await enter();
+    const name = '0123456789abcdef';
+    const ending = createServer().listen(join(directory, '.peers', name));
+    await once(ending, 'listening');
+    const gone = first.isGone(name);
+    ending.close();
+    expect(await gone).to.equal(true);
   });
 
   it('take one that was killed for dead at once, and clear away what it left', async () => {
