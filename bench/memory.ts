@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { CALM_MS } from '../src/spare-memory.ts';
 import { jpeg } from '../test/support/images.ts';
 import { type Figure, report } from './figures.ts';
 import type { Part } from './part.ts';
@@ -14,8 +15,8 @@ const SLOW = 500;
 const PIECE_BYTES = 4 * KIB;
 const PIECE_MS = 250;
 const SLOW_MS = 12_000;
-/** What is left over from starting is gone by then (src/spare-memory.ts). */
-const SETTLE_MS = 65_000;
+/** What is left over from starting is gone by then. */
+const SETTLE_MS = CALM_MS + 5_000;
 const TUS = 'Tus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream';
 
 /** What the gateway's process has resident while it does nothing, while many send slowly, and while one sends much. */

@@ -1,5 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { CALM_MS } from '../src/spare-memory.ts';
 import { moveImage } from '../src/tickets/transition.ts';
 import { type Figure, report } from './figures.ts';
 import { type Fleet, type Place, startFleet } from './fleet.ts';
@@ -9,8 +10,8 @@ import { type Service, startService } from './service.ts';
 import { usageOf } from './usage.ts';
 
 const KIB = 1024;
-/** What is garbage after so many connections came at once is gone by then (src/spare-memory.ts). */
-const SETTLE_MS = 65_000;
+/** What is garbage after so many connections came at once is gone by then. */
+const SETTLE_MS = CALM_MS + 5_000;
 const EVENTS = 30;
 
 type Told = { lastMs: number[]; cpuMs: number };

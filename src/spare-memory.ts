@@ -7,6 +7,8 @@ const LOOK_MS = 1_000;
 const BUSY = 0.3;
 /** So many looks in a row find a thread that is not busy before it is taken to stay so: clients come in waves. */
 const CALM_LOOKS = 60;
+/** How long a calm is, in milliseconds. */
+export const CALM_MS = CALM_LOOKS * LOOK_MS;
 /** So many are enough when it makes more objects at each: what it runs for them is not dropped then. */
 const MILD_LOOKS = 3;
 /** What a heap may have beyond what it had when it was last collected; of a small one, so many bytes. */
