@@ -22,6 +22,11 @@ describe('a body on its way into a staged file', () => {
     await disk.close();
     await rm(directory, { recursive: true, force: true });
   });
+  const takeAll = (): Lent[] => {
+    const lent: Lent[] = [];
+    for (let one = buffers.take(0); one; one = buffers.take(0)) lent.push(one);
+    return lent;
+  };
   const write = (name: string) => async (lent: Lent) => void (await disk.write(name, null, lent));
 
   it('gives away the memory of what is written, and touches nothing else', async () => {
@@ -59,8 +64,7 @@ describe('a body on its way into a staged file', () => {
   });
 
   it('waits while all buffers are in use, and leaves none behind', async () => {
-    const lent: Lent[] = [];
-    for (let one = buffers.take(0); one; one = buffers.take(0)) lent.push(one);
+    const lent = takeAll();
     const source = new PassThrough();
     source.end(Buffer.alloc(2 * BUFFER_BYTES, 1));
     let written = 0;
@@ -75,15 +79,13 @@ describe('a body on its way into a staged file', () => {
     expect(await appending).to.equal('complete');
     expect(written).to.equal(2 * BUFFER_BYTES);
     for (const one of lent.splice(1)) one.giveBack();
-    const left: Lent[] = [];
-    for (let one = buffers.take(0); one; one = buffers.take(0)) left.push(one);
+    const left = takeAll();
     expect(left.length).to.be.greaterThan(0);
     for (const one of [...left, ...lent]) one.giveBack();
   });
 
   it('hands a buffer from one to the next of thousands who wait for it and cannot write it', async () => {
-    const lent: Lent[] = [];
-    for (let one = buffers.take(0); one; one = buffers.take(0)) lent.push(one);
+    const lent = takeAll();
     const write = () => {
       throw new Error('no space left');
     };
