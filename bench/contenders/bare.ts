@@ -1,6 +1,7 @@
 /**
  * The least that the promise costs: a body is hashed, its file synced, and one statement claims its place, receives it and
- * queues its transfer. No tus, no users, no look at the image, no events, no room for a body larger than memory.
+ * queues its transfer. No tus, no users, no look at the image, no events, no room for a body larger than memory; the folder is
+ * not synced either, so that not even a power cut is survived for certain.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { open } from 'node:fs/promises';
