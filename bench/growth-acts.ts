@@ -102,9 +102,7 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
     ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id, holder: HOLDER, facts: null },
   };
   await step('claim a place', () => claimPlace(db, arrivals.takePlace, place));
-  await step('finish (received, job queued)', () =>
-    arrivals.receive({ imageId: place.imageId, ticketId: ticket.id, facts }),
-  );
+  await step('finish (received, job queued)', () => arrivals.receive({ ...place, facts }));
   const queue = queueOf(staging.id);
   const [job] = await step('fetch a job', () => fetchTransfers(db, queue, 1));
   if (!job) throw new Error('there was no job to fetch');

@@ -93,8 +93,8 @@ async function countingTime(): Promise<number> {
   const staging = { usage: () => ({ reservedBytes: 0, budgetBytes: 0 }) } as Staging;
   const counting = createMetrics({ db: {} as Database, staging, isPaused: () => false });
   const image = Image.fromJson({ receivedAt: new Date(), storedAt: new Date() });
-  const send = counting.measure(async () => ({ bytes: 20_000 }) as Receipt);
-  const checked = Promise.resolve({ sha256: '', md5: '', content: null });
+  const sending = { ready: Promise.resolve(), send: async () => ({ bytes: 20_000 }) as Receipt };
+  const prepare = counting.measure(() => sending);
   const lock = counting.timeLocks({ newLock: () => ({ lock: async () => {}, unlock: async () => {} }) }).newLock('');
   const noAbort = new AbortController().signal;
   const ctx = { method: 'POST', path: '/v1/tickets/x/uploads', status: 201 };
@@ -102,7 +102,7 @@ async function countingTime(): Promise<number> {
     await counting.timeRequests(ctx as never, async () => {});
     await lock.lock(noAbort, () => {});
     counting.countReceived(20_000);
-    await send(image, checked, { signal: noAbort });
+    await prepare(image).send({ signal: noAbort });
     counting.countStored(image);
   };
   for (let n = 0; n < IMAGES / 10; n++) await one();

@@ -32,7 +32,7 @@ import { queueOf, startQueue } from './transfers/queue.ts';
 import { reclaimAlone, reclaimBeside } from './transfers/reclaim.ts';
 import { createRecords } from './transfers/records.ts';
 import { startRecovery } from './transfers/recovery.ts';
-import { createSend } from './transfers/send.ts';
+import { createSending } from './transfers/send.ts';
 import { startWorkers, type Workers } from './transfers/worker.ts';
 import { createBufferPool } from './uploads/buffer-pool.ts';
 import { createCommit } from './uploads/commit.ts';
@@ -187,8 +187,7 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
     boss,
     records: createRecords(db),
     staging,
-    checkStaged: (imageId: string) => disk.check(imageId, SMALL_BYTES),
-    send: metrics.measure(createSend(storage, staging)),
+    prepare: metrics.measure(createSending(storage, staging, (imageId) => disk.check(imageId, SMALL_BYTES))),
     storage,
     countStored: metrics.countStored,
     breaker,

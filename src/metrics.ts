@@ -8,7 +8,7 @@ import { owedStatuses } from './database/states.ts';
 import { HoplaError } from './errors.ts';
 import type { State } from './http/app.ts';
 import { answerClassOf } from './storage/answer-class.ts';
-import type { Send } from './transfers/send.ts';
+import type { PrepareSending } from './transfers/send.ts';
 import type { Quarantine } from './uploads/quarantine.ts';
 import type { Staging } from './uploads/staging.ts';
 
@@ -17,7 +17,7 @@ export type Metrics = {
   /** Counts an image as received; call it once that is committed. */
   countReceived(bytes: number): void;
   /** Counts what the storage answers, and how long it takes. */
-  measure(send: Send): Send;
+  measure(prepare: PrepareSending): PrepareSending;
   /** Counts an image as stored; call it once that is committed. */
   countStored(image: Image): void;
   /** Times how long requests wait for an upload that another request holds. */
@@ -153,20 +153,26 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
       received.inc();
       receivedBytes.inc(bytes);
     },
-    measure: (send) => async (image, checking, options) => {
-      const end = transfers.startTimer();
-      try {
-        const receipt = await send(image, checking, options);
-        end({ outcome: 'stored' });
-        answers.inc({ class: 'success' });
-        storedBytes.inc(receipt.bytes);
-        return receipt;
-      } catch (error) {
-        end({ outcome: error instanceof HoplaError ? error.code : 'interrupted' });
-        const answer = answerClassOf(error);
-        if (answer) answers.inc({ class: answer });
-        throw error;
-      }
+    measure: (prepare) => (image) => {
+      const { ready, send } = prepare(image);
+      return {
+        ready,
+        async send(options) {
+          const end = transfers.startTimer();
+          try {
+            const receipt = await send(options);
+            end({ outcome: 'stored' });
+            answers.inc({ class: 'success' });
+            storedBytes.inc(receipt.bytes);
+            return receipt;
+          } catch (error) {
+            end({ outcome: error instanceof HoplaError ? error.code : 'interrupted' });
+            const answer = answerClassOf(error);
+            if (answer) answers.inc({ class: answer });
+            throw error;
+          }
+        },
+      };
     },
     countStored({ receivedAt, storedAt }) {
       if (!receivedAt || !storedAt) return;

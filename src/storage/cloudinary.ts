@@ -5,9 +5,9 @@ import { v2 as cloudinary } from 'cloudinary';
 import { HoplaError } from '../errors.ts';
 import { parseCloudinaryUrl } from './cloudinary-account.ts';
 import { clockOf, holds, isPong, isRemoved, readAsset, receiptOf, refusal } from './cloudinary-answers.ts';
-import { type Answer, exchange } from './cloudinary-exchange.ts';
+import { type Answer, type Call, type Exchange, prepareExchange } from './cloudinary-exchange.ts';
 import { displayName } from './display-name.ts';
-import type { StagedImage, Storage } from './port.ts';
+import type { Put, PutOptions, StagedImage, Storage } from './port.ts';
 
 export type CloudinaryOptions = {
   /** `cloudinary://KEY:SECRET@CLOUD`, with `?upload_prefix=http://…` for a server other than Cloudinary's own. */
@@ -40,81 +40,95 @@ export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryS
   const account = parseCloudinaryUrl(options.cloudinaryUrl);
   const { Agent } = account.upload_prefix.startsWith('http:') ? http : https;
   const agent = new Agent({ keepAlive: true, maxSockets: options.maxSockets, timeout: idleTimeoutMs });
-  const common = { ...account, agent, timeout: idleTimeoutMs, resource_type: 'image' as const, disable_promises: true };
+  const common = { ...account, timeout: idleTimeoutMs, resource_type: 'image' as const, disable_promises: true };
   // The same for every try of an image, so that a repeat finds what an earlier one left.
   const keyOf = (imageId: string) => [...folder.split('/'), imageId].filter(Boolean).join('/');
   // How far Cloudinary's clock is ahead of ours, learned when it refuses a timestamp.
   let clockAheadMs = 0;
 
+  const begin = (image: StagedImage, body: FileHandle | Buffer, overwrite: boolean): Exchange => {
+    const filename = displayName(image.filename);
+    return prepareExchange({
+      agent,
+      body,
+      send: (agent, failed) =>
+        // Never `filename`: the SDK writes it raw into a multipart header.
+        cloudinary.uploader.upload_stream(
+          {
+            ...common,
+            agent,
+            public_id: keyOf(image.id),
+            overwrite,
+            ...(overwrite && { invalidate: true }),
+            ...(filename !== null && { filename_override: filename }),
+            timestamp: Math.floor((now() + clockAheadMs) / 1000),
+          },
+          failed,
+        ),
+    });
+  };
+
+  /** @param first the first attempt, when it is prepared */
   const upload = async (
     image: StagedImage,
     body: FileHandle | Buffer,
     overwrite: boolean,
-    { signal, onProgress }: PutOptions,
+    options: PutOptions,
+    first = begin(image, body, overwrite),
   ) => {
-    const filename = displayName(image.filename);
-    const attempt = () =>
-      exchange({
-        send: (failed) =>
-          // Never `filename`: the SDK writes it raw into a multipart header.
-          cloudinary.uploader.upload_stream(
-            {
-              ...common,
-              public_id: keyOf(image.id),
-              overwrite,
-              ...(overwrite && { invalidate: true }),
-              ...(filename !== null && { filename_override: filename }),
-              timestamp: Math.floor((now() + clockAheadMs) / 1000),
-            },
-            failed,
-          ),
-        body,
-        deadlineMs: answerTimeoutMs + (image.bytes / minBytesPerSecond) * 1000,
-        signal,
-        ...(onProgress && { onProgress }),
-      });
-    const answer = await attempt();
+    const limits = { ...options, deadlineMs: answerTimeoutMs + (image.bytes / minBytesPerSecond) * 1000 };
+    const answer = await first(limits);
     const clock = clockOf(answer);
     if (clock === undefined) return readAsset(answer, now());
     clockAheadMs = clock - now();
-    return readAsset(await attempt(), now());
+    return readAsset(await begin(image, body, overwrite)(limits), now());
   };
 
-  const store = async (image: StagedImage, body: FileHandle | Buffer, { signal, onProgress }: PutOptions) => {
+  const store = async (
+    image: StagedImage,
+    body: FileHandle | Buffer,
+    { signal, onProgress }: PutOptions,
+    first?: Exchange,
+  ) => {
     const put = { signal, ...(onProgress && { onProgress: onlyForward(onProgress) }) };
-    let asset = await upload(image, body, false, put);
+    let asset = await upload(image, body, false, put, first);
     if (asset.existing && !holds(asset, image)) asset = await upload(image, body, true, put);
     if (holds(asset, image)) return receiptOf(asset);
     const detail = `Cloudinary holds ${asset.bytes} bytes with md5 ${asset.etag} instead of ${image.bytes} with ${image.md5}`;
     throw new HoplaError('storage-mismatch', detail);
   };
 
-  const ask = (send: (failed: () => void) => unknown, signal: AbortSignal): Promise<Answer> =>
-    exchange({ send, deadlineMs: answerTimeoutMs, signal });
+  const ask = (send: Call['send'], signal: AbortSignal): Promise<Answer> =>
+    prepareExchange({ send, agent })({ deadlineMs: answerTimeoutMs, signal });
 
   return {
-    async put(image, options) {
+    prepare(image): Put {
       const { content } = image;
-      if (content?.length === image.bytes) return store(image, content, options);
-      await using file = await openStaged(image);
-      return await store(image, file, options);
+      if (content?.length === image.bytes) {
+        const first = begin(image, content, false);
+        return (options) => store(image, content, options, first);
+      }
+      return async (options) => {
+        await using file = await openStaged(image);
+        return await store(image, file, options);
+      };
     },
     async remove(key, signal) {
       // The SDK dates this call itself: of all calls it alone fails for as long as our clock is an hour wrong.
-      const removal = { ...common, invalidate: true };
-      const answer = await ask((failed) => cloudinary.uploader.destroy(key, removal, failed), signal);
+      const answer = await ask((agent, failed) => {
+        const removal = { ...common, agent, invalidate: true };
+        return cloudinary.uploader.destroy(key, removal, failed);
+      }, signal);
       if (!isRemoved(answer)) throw refusal(answer, now());
     },
     async check(signal) {
-      const answer = await ask((failed) => cloudinary.api.ping(common, failed), signal);
+      const answer = await ask((agent, failed) => cloudinary.api.ping({ ...common, agent }, failed), signal);
       if (!isPong(answer)) throw refusal(answer, now());
     },
     keyOf,
     close: () => agent.destroy(),
   };
 }
-
-type PutOptions = Parameters<Storage['put']>[1];
 
 /** Opens the staged file and makes sure that it still has all its bytes. */
 async function openStaged(image: StagedImage): Promise<FileHandle> {

@@ -34,6 +34,11 @@ export type Receipt = {
   format: string | null;
 };
 
+export type PutOptions = { signal: AbortSignal; onProgress?: (bytes: number) => void };
+
+/** Streams a file into the store, or adopts what is already there when its bytes and md5 match. May be called once. */
+export type Put = (options: PutOptions) => Promise<Receipt>;
+
 /**
  * Where images go. A store is safe to call again after any ending, success included.
  *
@@ -43,8 +48,8 @@ export type Receipt = {
  * `retryAfterMs` when the store said so).
  */
 export interface Storage {
-  /** Streams the file into the store, or adopts what is already there when its bytes and md5 match. */
-  put(image: StagedImage, options: { signal: AbortSignal; onProgress?: (bytes: number) => void }): Promise<Receipt>;
+  /** Does all that can be done before an image is sent. Nothing leaves before `Put` is called, and it need never be. */
+  prepare(image: StagedImage): Put;
   /** Removes a stored asset; one that is not there is no error. */
   remove(key: string, signal: AbortSignal): Promise<void>;
   /** Resolves when the store answers and accepts our account. */

@@ -14,7 +14,7 @@ export type EnqueueTransfers = (images: string) => Beside;
 
 /** Runs the one statement that receives images, and says how it queues their transfers. Resolves to the same. */
 export type CommitReceipts = (
-  imageIds: string[],
+  images: ReceivedImage[],
   receive: (enqueue: EnqueueTransfers) => Promise<Image[]>,
 ) => Promise<Image[]>;
 
@@ -42,7 +42,7 @@ export function createArrivals(
   countReceived: (bytes: number) => void,
 ): Arrivals {
   const takePlace = createGroupCommit(async (places: PlaceRequest[]) => {
-    const whole = places.filter(({ facts }) => facts).map(({ imageId }) => imageId);
+    const whole = places.filter((place) => place.facts !== null) as ReceivedImage[];
     const placed = await commit(whole, (enqueue) => claimPlaces(db, places, enqueue));
     const byId = new Map(placed.map((image) => [image.id, image]));
     return places.map(({ imageId, facts }): Image | null => {
@@ -52,8 +52,7 @@ export function createArrivals(
     });
   });
   const receive = createGroupCommit(async (images: ReceivedImage[]) => {
-    const ids = images.map(({ imageId }) => imageId);
-    const moved = await commit(ids, (enqueue) => receiveImages(db, images, holder, enqueue));
+    const moved = await commit(images, (enqueue) => receiveImages(db, images, holder, enqueue));
     const received = new Set(moved.map(({ id }) => id));
     return images.map(({ imageId, facts }) => {
       if (received.has(imageId)) countReceived(facts.size);

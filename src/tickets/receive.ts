@@ -15,7 +15,7 @@ export type ReceivedFacts = {
 };
 
 /** An upload whose bytes are all here, and durable. */
-export type ReceivedImage = { imageId: string; ticketId: string; facts: ReceivedFacts };
+export type ReceivedImage = { imageId: string; ticketId: string; filename: string | null; facts: ReceivedFacts };
 
 export function receivedColumns({ contentType, ...facts }: ReceivedFacts) {
   return { ...facts, content_type: contentType };

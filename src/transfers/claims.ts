@@ -1,20 +1,20 @@
 import type { PgBoss } from 'pg-boss';
 import type { Database } from '../database/connection.ts';
-import type { Checked } from '../uploads/disk-thread.ts';
 import { type Claim, fetchTransfers, HEARTBEAT_SECONDS, type OwedImage } from './queue.ts';
+import type { Sending } from './send.ts';
 
 /**
  * A job that this process has. `signal` aborts when the claim is lost: another process has the job by now. `image` is what
- * the job is about, null when it was not owed any more; `checking` is under way for one that was just received here.
+ * the job is about, null when it was not owed any more; `sending` of one that was just received here.
  */
-export type HeldClaim = Claim & { signal: AbortSignal; image: OwedImage | null; checking?: Promise<Checked> };
+export type HeldClaim = Claim & { signal: AbortSignal; image: OwedImage | null; sending?: Sending };
 
 /** The jobs of a queue that this process has, and that have not ended. */
 export type Claims = {
   /** Takes so many jobs at most, those that have waited for longest first. */
   fetch(most: number): Promise<HeldClaim[]>;
   /** Holds the job of an image that was claimed when it was queued (handover.ts); of one that may not be there, without it. */
-  hold(imageId: string, image: OwedImage | null, checking: Promise<Checked>): HeldClaim;
+  hold(imageId: string, image: OwedImage | null, sending: Sending): HeldClaim;
   /** To be called when the job has ended, or is back in the queue. */
   release(claim: HeldClaim): void;
   close(): void;
@@ -53,7 +53,7 @@ export function holdClaims(db: Database, boss: PgBoss, queue: string): Claims {
       const fetched = await fetchTransfers(db, queue, most);
       return fetched.map(({ id, retryCount, image }) => hold(id, retryCount, image));
     },
-    hold: (imageId, image, checking) => Object.assign(hold(imageId, 0, image), { checking }),
+    hold: (imageId, image, sending) => Object.assign(hold(imageId, 0, image), { sending }),
     release: (claim) => void held.delete(claim),
     close: () => clearInterval(beating),
   };

@@ -1,6 +1,7 @@
 import type { Image } from '../database/models.ts';
 import { isDatabaseOutage } from '../database/outage.ts';
 import type { CommitReceipts } from '../tickets/arrivals.ts';
+import type { ReceivedImage } from '../tickets/receive.ts';
 import { enqueueTransfers } from './queue.ts';
 import type { Expected, Workers } from './worker.ts';
 
@@ -23,9 +24,10 @@ export function createHandOver(): HandOver {
   let workers: Workers | undefined;
 
   /** Lets workers begin with as many of the images as they have room for; the result is to be told what became of them. */
-  const give = (imageIds: string[]) => {
-    const ids = imageIds.filter((id) => !given.has(id)).slice(0, workers?.room() ?? 0);
-    const all = ids.flatMap((id) => (workers ? { id, expected: workers.expect(id) } : []));
+  const give = (images: ReceivedImage[]) => {
+    const some = images.filter(({ imageId }) => !given.has(imageId)).slice(0, workers?.room() ?? 0);
+    const all = some.flatMap((image) => (workers ? { id: image.imageId, expected: workers.expect(image) } : []));
+    const ids = all.map(({ id }) => id);
     for (const id of ids) given.add(id);
     const drop = (id: string, expected: Expected) => {
       given.delete(id);
@@ -58,8 +60,8 @@ export function createHandOver(): HandOver {
   };
 
   return {
-    async commit(imageIds, receive) {
-      const { ids, received, failed } = give(imageIds);
+    async commit(arrived, receive) {
+      const { ids, received, failed } = give(arrived);
       try {
         const images = await receive((images) => enqueueTransfers(images, ids));
         received(images);

@@ -9,12 +9,11 @@ import type { ReportProgress } from '../progress/hub.ts';
 import type { Receipt, Storage } from '../storage/port.ts';
 import type { Change } from '../tickets/changes.ts';
 import { type ImageChanges, moveImage } from '../tickets/transition.ts';
-import type { Checked } from '../uploads/disk-thread.ts';
 import type { Staging } from '../uploads/staging.ts';
 import type { Breaker } from './breaker.ts';
 import { type Claim, inside, type OwedImage } from './queue.ts';
 import type { Records } from './records.ts';
-import type { Send } from './send.ts';
+import type { PrepareSending, Sending } from './send.ts';
 import type { TakeTurn } from './turns.ts';
 
 export type TransferDeps = {
@@ -22,9 +21,7 @@ export type TransferDeps = {
   boss: PgBoss;
   records: Records;
   staging: Staging;
-  /** What a staged file has now: digests as lower-case hex, and its bytes, if they are few. Rejects when it cannot be read. */
-  checkStaged: (imageId: string) => Promise<Checked>;
-  send: Send;
+  prepare: PrepareSending;
   storage: Pick<Storage, 'remove'>;
   breaker: Breaker;
   takeTurn: TakeTurn;
@@ -58,29 +55,27 @@ export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: numbe
  */
 export async function transferImage(
   deps: TransferDeps,
-  claim: Claim & { image?: OwedImage | null; checking?: Promise<Checked> },
+  claim: Claim & { image?: OwedImage | null; sending?: Sending },
   signal: AbortSignal,
 ): Promise<TransferEnd> {
-  const { send, breaker, takeTurn, reach } = deps;
+  const { prepare, breaker, takeTurn, reach } = deps;
   await reach('transfer.fetched');
   await breaker.pass(signal);
-  const checking = claim.checking ?? deps.checkStaged(claim.data.imageId);
-  // Who sends hears what came of it.
-  const checked = checking.catch(() => {});
   // Of one that is not known nobody knows yet whether it needs to be sent.
   const early = claim.image ? null : noteBegin(deps, claim, 0);
   const image = claim.image ?? (await early?.begun)?.image;
   if (!image) return settleEnded(deps, claim);
+  const sending = claim.sending ?? prepare(image);
   // What is not here yet is nothing to take a turn for.
-  await checked;
+  await sending.ready;
   const endTurn = await takeTurn(signal);
-  const noting = early ?? noteBegin(deps, claim, claim.checking ? FRESH_MS : QUICK_MS);
+  const noting = early ?? noteBegin(deps, claim, claim.sending ? FRESH_MS : QUICK_MS);
   let receipt: Receipt;
   let others = false;
   try {
     // The storage may have asked for a pause meanwhile.
     await breaker.pass(signal);
-    receipt = await send(image, checking, {
+    receipt = await sending.send({
       signal,
       onProgress: (bytes) => {
         void reach('transfer.sending');

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Image } from '../database/models.ts';
+import type { ReceivedImage } from '../tickets/receive.ts';
 import { type HeldClaim, holdClaims } from './claims.ts';
 import { queueOf } from './queue.ts';
 import { ClaimLost, forgetEnded, handBack, type TransferDeps, transferImage } from './transfer.ts';
@@ -11,8 +12,8 @@ export type Workers = {
   wake(): void;
   /** How many images could be sent at once, were they here. */
   room(): number;
-  /** Begins with an image whose job is claimed as it is queued: keeps room for it, and reads its file while that is committed. */
-  expect(imageId: string): Expected;
+  /** Begins with an image whose job is claimed as it is queued: keeps room for it, and makes it ready while that is committed. */
+  expect(image: ReceivedImage): Expected;
   /** Stops taking jobs, gives running transfers `graceMs`, and hands the rest back to the queue. */
   close(graceMs: number): Promise<void>;
 };
@@ -162,14 +163,12 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
     // While others wait in the queue it is their turn.
     room: () =>
       closing || more || looking || breaker.paused ? 0 : Math.max(0, concurrency - unsent.size - expected.size),
-    expect(imageId) {
-      const checking = deps.checkStaged(imageId);
-      // Who sends hears what came of it.
-      checking.catch(() => {});
+    expect({ imageId, ticketId, filename, facts }) {
+      const sending = deps.prepare({ id: imageId, ticketId, filename, ...facts });
       expected.add(imageId);
       const begin = (image: Image | null, run: (claim: HeldClaim) => Promise<void>) => {
         expected.delete(imageId);
-        return start(claims.hold(imageId, image, checking), run);
+        return start(claims.hold(imageId, image, sending), run);
       };
       return {
         send: (image) => begin(image, handle),

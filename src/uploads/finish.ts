@@ -122,7 +122,7 @@ export function logReceived(log: Logger, imageId: string, ticketId: string, byte
 
 async function commit(deps: FinishDeps, image: Image, facts: ReceivedFacts): Promise<void> {
   try {
-    if (await deps.arrivals.receive({ imageId: image.id, ticketId: image.ticketId, facts })) {
+    if (await deps.arrivals.receive({ imageId: image.id, ticketId: image.ticketId, filename: image.filename, facts })) {
       logReceived(deps.log, image.id, image.ticketId, facts.size);
       return;
     }

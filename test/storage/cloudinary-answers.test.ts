@@ -47,10 +47,12 @@ describe('what Cloudinary answers', () => {
   async function failedPut(script: (exchange: Exchange) => unknown, bytes?: Buffer): Promise<HoplaError> {
     const { storage } = await start(script, { now: () => NOON });
     const image = await staging.stage(bytes);
-    const error = await storage.put(image, { signal: noAbort }).then(
-      () => expect.fail('the image was taken'),
-      (reason: unknown) => reason,
-    );
+    const error = await storage
+      .prepare(image)({ signal: noAbort })
+      .then(
+        () => expect.fail('the image was taken'),
+        (reason: unknown) => reason,
+      );
     expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
     if (!(error instanceof HoplaError)) throw error;
     expect(inspect(error, { depth: 10, showHidden: true })).not.to.contain(secret);
@@ -174,7 +176,7 @@ describe('what Cloudinary answers', () => {
     const image = await staging.stage(gif(20_000_000));
     const { storage } = await start(({ res }) => res.end(JSON.stringify({ ...assetOf(image), existing: true })));
     let sent = 0;
-    const receipt = await storage.put(image, { signal: noAbort, onProgress: (bytes) => (sent = bytes) });
+    const receipt = await storage.prepare(image)({ signal: noAbort, onProgress: (bytes) => (sent = bytes) });
     expect(receipt.md5).to.equal(image.md5);
     expect(sent).to.be.lessThan(image.bytes);
     expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
@@ -216,7 +218,7 @@ describe('what Cloudinary answers', () => {
     const odd = { width: 'wide', height: -0.5, format: 7, version: {}, asset_id: [], existing: 'perhaps' };
     const etag = image.md5.toUpperCase();
     const { storage } = await start((exchange) => answer(exchange, 200, { ...assetOf(image), ...odd, etag }));
-    const receipt = await storage.put(image, { signal: noAbort });
+    const receipt = await storage.prepare(image)({ signal: noAbort });
     const { width, height, format, version, assetId, md5 } = receipt;
     expect({ width, height, format, version, assetId }).to.deep.equal({
       width: null,
@@ -237,7 +239,11 @@ describe('what Cloudinary answers', () => {
     );
     const codes = [];
     for (let tries = 0; tries < 2; tries += 1) {
-      codes.push(await storage.put(image, { signal: noAbort }).catch((reason: HoplaError) => reason.code));
+      codes.push(
+        await storage
+          .prepare(image)({ signal: noAbort })
+          .catch((reason: HoplaError) => reason.code),
+      );
     }
     expect(codes).to.deep.equal(['storage-mismatch', 'storage-unavailable']);
   });
@@ -259,9 +265,9 @@ describe('what Cloudinary answers', () => {
           : answer(exchange, 200, assetOf(image)),
       { now: () => 0 },
     );
-    await storage.put(image, { signal: noAbort });
+    await storage.prepare(image)({ signal: noAbort });
     expect(server.requests()).to.equal(2);
-    await storage.put(image, { signal: noAbort });
+    await storage.prepare(image)({ signal: noAbort });
     expect(server.requests()).to.equal(3);
   });
 

@@ -1,9 +1,9 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import http from 'node:http';
+import http, { type Agent } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import type { HoplaError } from '../../src/errors.ts';
-import { exchange } from '../../src/storage/cloudinary-exchange.ts';
+import { type Call, prepareExchange } from '../../src/storage/cloudinary-exchange.ts';
 import { startScriptedServer } from './scripted-server.ts';
 import { createStaging, gif } from './staged.ts';
 
@@ -30,28 +30,30 @@ describe('an exchange with Cloudinary', () => {
     for (const release of releases.splice(0).reverse()) await release();
   });
 
-  function post(sink: PassThrough): PassThrough {
+  function post(sink: PassThrough, agent: Agent): PassThrough {
     // As the SDK connects the two.
-    sink.pipe(http.request(url, { method: 'POST' }).on('error', () => {}));
+    sink.pipe(http.request(url, { method: 'POST', agent }).on('error', () => {}));
     return sink;
   }
-  const failureOf = (send: (failed: () => void) => unknown): Promise<HoplaError> =>
-    exchange({ send, body: file, deadlineMs: 5000, signal: noAbort }).then(
+  const exchange = (send: Call['send']) =>
+    prepareExchange({ send, agent: http.globalAgent, body: file })({ deadlineMs: 5000, signal: noAbort });
+  const failureOf = (send: Call['send']): Promise<HoplaError> =>
+    exchange(send).then(
       () => expect.fail('it succeeded'),
       (reason) => reason,
     );
 
   it('ends the stream to the store when the answer comes early, and leaves the file to its owner', async () => {
     const sink = new PassThrough();
-    const answer = await exchange({ send: () => post(sink), body: file, deadlineMs: 5000, signal: noAbort });
+    const answer = await exchange((agent) => post(sink, agent));
     expect(answer.status).to.equal(413);
     expect(sink.destroyed).to.equal(true);
     expect((await file.read({ position: 0 })).bytesRead).to.be.greaterThan(0);
   });
 
   it('is a failure when the SDK throws, also when that is after it made its request', async () => {
-    const error = await failureOf(() => {
-      post(new PassThrough());
+    const error = await failureOf((agent) => {
+      post(new PassThrough(), agent);
       throw new Error('no such option');
     });
     expect(error.code).to.equal('storage-unavailable');
@@ -63,7 +65,7 @@ describe('an exchange with Cloudinary', () => {
   });
 
   it('is a failure when the SDK says so, however often', async () => {
-    const error = await failureOf((failed) => {
+    const error = await failureOf((_agent, failed) => {
       setImmediate(failed);
       failed();
       return new PassThrough();
@@ -73,6 +75,6 @@ describe('an exchange with Cloudinary', () => {
 
   it('is a failure when the file cannot be read', async () => {
     await file.close();
-    expect((await failureOf(() => post(new PassThrough()))).message).to.match(/sending failed.*closed/);
+    expect((await failureOf((agent) => post(new PassThrough(), agent))).message).to.match(/sending failed.*closed/);
   });
 });

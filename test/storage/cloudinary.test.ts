@@ -58,7 +58,7 @@ describe('the Cloudinary storage', () => {
     return { server, connect, assets, uploads, storage: connect(patient) };
   }
 
-  const put = (storage: Storage, image: StagedImage) => storage.put(image, { signal: noAbort });
+  const put = (storage: Storage, image: StagedImage) => storage.prepare(image)({ signal: noAbort });
 
   async function failureOf(promise: Promise<unknown>): Promise<HoplaError> {
     const error = await promise.then(
@@ -79,7 +79,7 @@ describe('the Cloudinary storage', () => {
     const { storage, assets, uploads } = await start();
     const image = await staging.stage(large);
     const progress: number[] = [];
-    const receipt = await storage.put(image, { signal: noAbort, onProgress: (bytes) => progress.push(bytes) });
+    const receipt = await storage.prepare(image)({ signal: noAbort, onProgress: (bytes) => progress.push(bytes) });
 
     const [asset] = await assets();
     expect(receipt).to.deep.equal({
@@ -125,7 +125,7 @@ describe('the Cloudinary storage', () => {
     const bytes = gif(2_000_000);
     const image = await staging.stage(bytes, { id: old.id });
     const progress: number[] = [];
-    const receipt = await storage.put(image, { signal: noAbort, onProgress: (sent) => progress.push(sent) });
+    const receipt = await storage.prepare(image)({ signal: noAbort, onProgress: (sent) => progress.push(sent) });
 
     expect((await storedBytes(receipt)).equals(bytes)).to.equal(true);
     expect(await assets()).to.have.length(1);
@@ -213,7 +213,7 @@ describe('the Cloudinary storage', () => {
       const images = await Promise.all(Array.from({ length: 20 }, stage));
       const sent: number[] = [];
       const receipts = await Promise.all(
-        images.map((image) => storage.put(image, { signal: noAbort, onProgress: (total) => sent.push(total) })),
+        images.map((image) => storage.prepare(image)({ signal: noAbort, onProgress: (total) => sent.push(total) })),
       );
       for (const receipt of receipts) expect((await storedBytes(receipt)).equals(bytes)).to.equal(true);
       expect(sent).to.deep.equal(images.map(() => bytes.length));
@@ -246,7 +246,7 @@ describe('the Cloudinary storage', () => {
     server.faults.add({ fault: { kind: 'not-reading' } });
     let sent = 0;
     const image = await staging.stage(Buffer.concat([large, large, large, large]));
-    await failureOf(connect(hasty).put(image, { signal: noAbort, onProgress: (bytes) => (sent = bytes) }));
+    await failureOf(connect(hasty).prepare(image)({ signal: noAbort, onProgress: (bytes) => (sent = bytes) }));
     expect(sent).to.be.within(1, 30_000_000);
   });
 
@@ -298,7 +298,9 @@ describe('the Cloudinary storage', () => {
     const abort = new AbortController();
     const reason = new Error('enough');
     const onProgress = (bytes: number) => bytes > 100_000 && abort.abort(reason);
-    const error = await storage.put(image, { signal: abort.signal, onProgress }).catch((thrown) => thrown);
+    const error = await storage
+      .prepare(image)({ signal: abort.signal, onProgress })
+      .catch((thrown) => thrown);
 
     expect(error).to.equal(reason);
     expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
@@ -311,7 +313,9 @@ describe('the Cloudinary storage', () => {
     const { storage, uploads } = await start();
     const image = await staging.stage();
     const reason = new Error('never mind');
-    const error = await storage.put(image, { signal: AbortSignal.abort(reason) }).catch((thrown) => thrown);
+    const error = await storage
+      .prepare(image)({ signal: AbortSignal.abort(reason) })
+      .catch((thrown) => thrown);
     expect(error).to.equal(reason);
     expect(uploads(image.id)).to.deep.equal([]);
     expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
@@ -323,7 +327,7 @@ describe('the Cloudinary storage', () => {
     const storage = connect({ ...patient, maxSockets: 1 });
     const abort = new AbortController();
     const [first, second] = [await staging.stage(), await staging.stage()];
-    const puts = [first, second].map((image) => storage.put(image, { signal: abort.signal }));
+    const puts = [first, second].map((image) => storage.prepare(image)({ signal: abort.signal }));
     await server.ledger.waitFor((entries) => entries.some(({ bytes }) => bytes > 0), 2000, 'the first upload');
     abort.abort(new Error('enough'));
     const outcomes = await Promise.allSettled(puts);

@@ -76,7 +76,7 @@ describe('the changes of a ticket that one statement makes', () => {
     );
 
     payloads = [];
-    const arrived = requests.map(({ imageId }, nth) => ({ imageId, ticketId: id, facts: factsOf(sizes[nth] ?? 0) }));
+    const arrived = requests.map((request, nth) => ({ ...request, facts: factsOf(sizes[nth] ?? 0) }));
     expect(await receiveImages(gateway.db, arrived, 'somebody', () => nothing)).to.have.length(IMAGES);
     const receipts = await heard(id, 1 + 2 * IMAGES);
     expect(receipts.map(seen)).to.deep.equal(

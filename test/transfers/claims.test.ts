@@ -8,7 +8,7 @@ import { moveImage } from '../../src/tickets/transition.ts';
 import { createBreaker } from '../../src/transfers/breaker.ts';
 import { createBoss, queueOf, type TransferJob } from '../../src/transfers/queue.ts';
 import { createRecords } from '../../src/transfers/records.ts';
-import { createSend } from '../../src/transfers/send.ts';
+import { createSending } from '../../src/transfers/send.ts';
 import { ClaimLost, type TransferDeps, transferImage } from '../../src/transfers/transfer.ts';
 import { createTurns } from '../../src/transfers/turns.ts';
 import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
@@ -88,8 +88,7 @@ describe('a worker', () => {
       boss,
       records: createRecords(gateway.db),
       staging,
-      checkStaged: (imageId) => disk.check(imageId, 0),
-      send: createSend(storage, staging),
+      prepare: createSending(storage, staging, (imageId) => disk.check(imageId, 0)),
       storage,
       breaker,
       takeTurn: createTurns(2).take,

@@ -9,7 +9,7 @@ import { createBreaker } from '../../src/transfers/breaker.ts';
 import { createHandOver } from '../../src/transfers/handover.ts';
 import { createBoss } from '../../src/transfers/queue.ts';
 import { createRecords } from '../../src/transfers/records.ts';
-import { createSend } from '../../src/transfers/send.ts';
+import { createSending } from '../../src/transfers/send.ts';
 import type { TransferDeps } from '../../src/transfers/transfer.ts';
 import { startWorkers, type Workers } from '../../src/transfers/worker.ts';
 import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
@@ -150,7 +150,7 @@ describe('an answer of the database that is lost', () => {
     resources.defer(() => disk.close());
     deps = {
       ...{ db: gateway.db, boss, records: createRecords(gateway.db), staging, storage, breaker, log },
-      ...{ checkStaged: (imageId) => disk.check(imageId, SMALL_BYTES), send: createSend(storage, staging) },
+      prepare: createSending(storage, staging, (imageId) => disk.check(imageId, SMALL_BYTES)),
       ...{ maxAttempts: 3, giveBack: async () => false },
       ...{ reportProgress: () => {}, countStored: () => {}, reach: () => undefined },
     };
@@ -175,7 +175,9 @@ describe('an answer of the database that is lost', () => {
       await end(async (db) => db.raw(sql, [image.id, ...bindings] as never));
       return [image];
     };
-    const commit = () => handOver.commit([image.id], receive).catch((error) => error);
+    const { id: imageId, ticketId, filename, size, sha256, contentType, format, width, height } = image;
+    const facts = { size: size ?? 0, sha256: sha256 ?? '', contentType, format, width, height };
+    const commit = () => handOver.commit([{ imageId, ticketId, filename, facts }], receive).catch((error) => error);
     return { handOver, image, commit };
   };
 
