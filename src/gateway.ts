@@ -134,16 +134,17 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const breaker = createBreaker(storage, log);
   starting.defer(() => breaker.close());
   const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
+  const handOver = createHandOver();
   const intake = createIntake({
     acceptedTypes: config.ACCEPTED_TYPES,
     maxPixels: config.MAX_IMAGE_PIXELS,
     disk,
     buffers,
     staging,
+    wanted: handOver.wants,
     log,
   });
   starting.defer(followUploads(hub, intake));
-  const handOver = createHandOver();
   const arrivals = createArrivals(db, peers.own, handOver.commit, metrics.countReceived);
   const finish: FinishDeps = { db, staging, intake, arrivals, log, reach };
   const locker = createLocker(LOCK_TIMEOUT_MS);

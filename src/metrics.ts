@@ -153,8 +153,8 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
       received.inc();
       receivedBytes.inc(bytes);
     },
-    measure: (prepare) => (image) => {
-      const { ready, send } = prepare(image);
+    measure: (prepare) => (image, content) => {
+      const { ready, send } = prepare(image, content);
       return {
         ready,
         async send(options) {

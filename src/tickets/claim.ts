@@ -23,6 +23,8 @@ export type PlaceRequest = {
   holder: string | null;
   /** Of an image that came whole with its creation, and is durable already: it takes its place as `received`. */
   facts: ReceivedFacts | null;
+  /** The bytes of that, if they are at hand; see `ReceivedImage`. */
+  content?: Buffer | null;
 };
 
 /** A new place, or the live upload that already has this slot. */
@@ -96,7 +98,7 @@ function sameSize(image: Image, request: PlaceRequest): Image {
  */
 export async function claimPlaces(db: Database, requests: PlaceRequest[], enqueue: EnqueueTransfers): Promise<Image[]> {
   const asked = new Map<string, number>();
-  const wanted = requests.map(({ facts, ...request }) => {
+  const wanted = requests.map(({ facts, content: _, ...request }) => {
     const turn = (asked.get(request.ticketId) ?? 0) + 1;
     asked.set(request.ticketId, turn);
     return { ...request, ...(facts ? receivedColumns(facts) : {}), status: facts ? 'received' : 'uploading', turn };

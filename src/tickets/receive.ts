@@ -15,7 +15,14 @@ export type ReceivedFacts = {
 };
 
 /** An upload whose bytes are all here, and durable. */
-export type ReceivedImage = { imageId: string; ticketId: string; filename: string | null; facts: ReceivedFacts };
+export type ReceivedImage = {
+  imageId: string;
+  ticketId: string;
+  filename: string | null;
+  facts: ReceivedFacts;
+  /** Its bytes, if they are at hand: then nobody has to read them to send them. */
+  content?: Buffer | null;
+};
 
 export function receivedColumns({ contentType, ...facts }: ReceivedFacts) {
   return { ...facts, content_type: contentType };

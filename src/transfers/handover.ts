@@ -1,5 +1,6 @@
 import type { Image } from '../database/models.ts';
 import { isDatabaseOutage } from '../database/outage.ts';
+import { SMALL_BYTES } from '../storage/port.ts';
 import type { CommitReceipts } from '../tickets/arrivals.ts';
 import type { ReceivedImage } from '../tickets/receive.ts';
 import { enqueueTransfers } from './queue.ts';
@@ -15,6 +16,8 @@ export type HandOver = {
   commit: CommitReceipts;
   /** Whether an image that was received is in good hands, so that nobody needs to be called. */
   has(imageId: string): boolean;
+  /** Whether an image of so many bytes would be given to a worker whole, were it received now. */
+  wants(bytes: number): boolean;
   /** From here on there are workers. */
   attach(workers: Workers): void;
 };
@@ -72,6 +75,7 @@ export function createHandOver(): HandOver {
       }
     },
     has: (imageId) => given.has(imageId),
+    wants: (bytes) => bytes <= SMALL_BYTES && (workers?.room() ?? 0) > 0,
     attach(those) {
       workers = those;
     },

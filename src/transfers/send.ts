@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { HoplaError } from '../errors.ts';
 import type { Put, Storage } from '../storage/port.ts';
 import type { Checked } from '../uploads/disk-thread.ts';
@@ -15,32 +17,41 @@ export type Sending = {
   send: Put;
 };
 
-export type PrepareSending = (image: Omit<OwedImage, 'attempts'>) => Sending;
+/** @param content all that was received, while it is at hand; otherwise the staged file is read */
+export type PrepareSending = (image: Omit<OwedImage, 'attempts'>, content?: Buffer | null) => Sending;
 
-/** @param checkStaged what a staged file has now: digests as lower-case hex, and its bytes, if they are few; see disk-thread.ts */
+/** @param checkStaged what a staged file has now; see disk-thread.ts */
 export function createSending(
   storage: Storage,
   staging: Pick<Staging, 'pathOf'>,
   checkStaged: (imageId: string) => Promise<Checked>,
 ): PrepareSending {
-  return ({ id, ticketId, size, filename, contentType, sha256 }) => {
-    const prepare = async () => {
-      const { md5, content, ...found } = await checkStaged(id).catch(unreadable);
-      // The table's constraints promise the size of every received image.
-      if (size === null || found.sha256 !== sha256)
-        throw new HoplaError('staged-file-lost', 'The staged file has other bytes than those that were received.');
-      return storage.prepare({
-        id,
-        ticketId,
-        path: staging.pathOf(id),
-        content,
-        bytes: size,
-        md5,
-        filename,
-        contentType,
-      });
-    };
-    const prepared = prepare();
+  const prepare = async (
+    { id, ticketId, size, filename, contentType, sha256 }: Parameters<PrepareSending>[0],
+    received: Buffer | null,
+  ): Promise<Put> => {
+    // Its receipt is being committed, which is more urgent.
+    if (received) await setImmediate();
+    const found = received
+      ? { sha256, md5: hash('md5', received), content: received }
+      : await checkStaged(id).catch(unreadable);
+    // The table's constraints promise the size of every received image.
+    if (size === null || found.sha256 !== sha256)
+      throw new HoplaError('staged-file-lost', 'The staged file has other bytes than those that were received.');
+    const { md5, content } = found;
+    return storage.prepare({
+      id,
+      ticketId,
+      path: staging.pathOf(id),
+      content,
+      bytes: size,
+      md5,
+      filename,
+      contentType,
+    });
+  };
+  return (image, content = null) => {
+    const prepared = prepare(image, content);
     return {
       // Who sends hears what came of it.
       ready: prepared.then(noop, noop),

@@ -163,8 +163,8 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
     // While others wait in the queue it is their turn.
     room: () =>
       closing || more || looking || breaker.paused ? 0 : Math.max(0, concurrency - unsent.size - expected.size),
-    expect({ imageId, ticketId, filename, facts }) {
-      const sending = deps.prepare({ id: imageId, ticketId, filename, ...facts });
+    expect({ imageId, ticketId, filename, facts, content }) {
+      const sending = deps.prepare({ id: imageId, ticketId, filename, ...facts }, content);
       expected.add(imageId);
       const begin = (image: Image | null, run: (claim: HeldClaim) => Promise<void>) => {
         expected.delete(imageId);

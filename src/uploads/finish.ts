@@ -38,7 +38,7 @@ export async function finishUpload(
 ): Promise<void> {
   const facts = landed ?? (await seal(deps, image, size).catch((error) => refuseBroken(deps, image, error)));
   await deps.reach('upload.synced');
-  await commit(deps, image, toReceived(size, facts));
+  await commit(deps, image, toReceived(size, facts), facts.content);
   await deps.reach('upload.committed');
 }
 
@@ -120,10 +120,11 @@ export function logReceived(log: Logger, imageId: string, ticketId: string, byte
   log.info({ imageId, ticketId, bytes }, 'image received');
 }
 
-async function commit(deps: FinishDeps, image: Image, facts: ReceivedFacts): Promise<void> {
+async function commit(deps: FinishDeps, image: Image, facts: ReceivedFacts, content: Buffer | null): Promise<void> {
+  const { id: imageId, ticketId, filename } = image;
   try {
-    if (await deps.arrivals.receive({ imageId: image.id, ticketId: image.ticketId, filename: image.filename, facts })) {
-      logReceived(deps.log, image.id, image.ticketId, facts.size);
+    if (await deps.arrivals.receive({ imageId, ticketId, filename, facts, content })) {
+      logReceived(deps.log, imageId, ticketId, facts.size);
       return;
     }
     const status = await currentStatus(deps, image);

@@ -8,8 +8,11 @@ import type { DiskError } from './disk-worker.ts';
 import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
 import type { Staging } from './staging.ts';
 
-/** Of a whole image: its SHA-256 as lower-case hex, and its header, null where every type is taken. */
-export type Facts = { sha256: string; header: ImageHeader | null };
+/**
+ * Of a whole image: its SHA-256 as lower-case hex, and its header, null where every type is taken; of one that came in one piece
+ * its bytes, too, if they are `wanted`.
+ */
+export type Facts = { sha256: string; header: ImageHeader | null; content: Buffer | null };
 
 /** Brings the bytes of images into their staged files, by way of the disk thread, and passes judgement on them. */
 export type Intake = {
@@ -48,6 +51,8 @@ export type IntakeOptions = {
   disk: DiskThread;
   buffers: BufferPool;
   staging: Pick<Staging, 'wrote' | 'lose'>;
+  /** Whether an image of so many bytes would be sent on right away. */
+  wanted: (bytes: number) => boolean;
   log: Logger;
 };
 
@@ -59,7 +64,8 @@ export function sniffs(acceptedTypes: readonly string[]): boolean {
   return !acceptedTypes.includes('*/*');
 }
 
-export function createIntake({ acceptedTypes, maxPixels, disk, buffers, staging, log }: IntakeOptions): Intake {
+export function createIntake(options: IntakeOptions): Intake {
+  const { acceptedTypes, maxPixels, disk, buffers, staging, wanted, log } = options;
   /** Of the few types that there are, those that were found to be accepted: every piece of an image is judged. */
   const accepted = new Set<string>();
   const assertAccepted = (contentType: string) => {
@@ -106,7 +112,7 @@ export function createIntake({ acceptedTypes, maxPixels, disk, buffers, staging,
     },
     async conclude(imageId, size) {
       const { inspection, sha256 } = await disk.conclude(imageId, size);
-      return { sha256, header: judge(inspection) };
+      return { sha256, header: judge(inspection), content: null };
     },
     async persist(imageId) {
       await disk.sync(imageId).catch((error) => lose(imageId, error));
@@ -116,8 +122,11 @@ export function createIntake({ acceptedTypes, maxPixels, disk, buffers, staging,
         if (error.lost) return lose(imageId, error);
         throw error;
       });
-      staging.wrote(imageId, lent.place.length);
-      return { sha256, header: judge(inspection) };
+      const { at, length } = lent.place;
+      staging.wrote(imageId, length);
+      const header = judge(inspection);
+      const wants = lent.position === 0 && wanted(length);
+      return { sha256, header, content: wants ? Buffer.from(new Uint8Array(buffers.memory, at, length)) : null };
     },
     forget,
     keep: (image, offset) => void kept.set(image.id, { image, offset }),

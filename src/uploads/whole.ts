@@ -84,12 +84,12 @@ export function createWholes(deps: WholeDeps): Wholes {
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
-  /** Brings the image into its file. `facts` are those of a durable, acceptable one; else `failure` may say what is wrong. */
+  /** Brings the image into its file. `landed` are the facts of a durable, acceptable one; else `failure` may say what is wrong. */
   const stage = async (request: PlaceRequest, size: number, body: CreationBody) => {
     const { imageId, expectedSha256 } = request;
     const image = { id: imageId, expectedSha256 };
     let offset = 0;
-    let landed: Facts | null = null;
+    let landed = null as Facts | null;
     try {
       const end = await appendBody({
         ...{ source: body, position: 0, limit: size, patienceMs: PATIENCE_MS, buffers: intake.buffers },
@@ -106,11 +106,14 @@ export function createWholes(deps: WholeDeps): Wholes {
           }
         },
       });
-      const whole = end === 'complete' && landed;
-      return { offset, failure: undefined, facts: whole ? toReceived(size, whole) : null };
+      return { offset, failure: undefined, landed: end === 'complete' ? landed : null };
     } catch (failure) {
       log.debug({ err: failure, imageId }, 'a whole image goes the long way');
-      return { offset: Math.min(offset, (await staging.sizeOf(imageId).catch(() => null)) ?? 0), failure, facts: null };
+      return {
+        offset: Math.min(offset, (await staging.sizeOf(imageId).catch(() => null)) ?? 0),
+        failure,
+        landed: null,
+      };
     }
   };
 
@@ -124,18 +127,18 @@ export function createWholes(deps: WholeDeps): Wholes {
    * One try at a time: of two, one could find no place and remove the file, for which the other is just given a place that
    * became free.
    */
-  const commit = (one: Uncommitted): Promise<Landed> => {
-    one.trying ??= attempt(one).finally(() => {
+  const commit = (one: Uncommitted, content: Buffer | null = null): Promise<Landed> => {
+    one.trying ??= attempt(one, content).finally(() => {
       one.trying = null;
     });
     return one.trying;
   };
 
-  const attempt = async (one: Uncommitted): Promise<Landed> => {
+  const attempt = async (one: Uncommitted, content: Buffer | null): Promise<Landed> => {
     const { request, admission } = one;
     const { imageId, ticketId, facts } = request;
     try {
-      const { image } = await claimPlace(db, arrivals.takePlace, request);
+      const { image } = await claimPlace(db, arrivals.takePlace, { ...request, content });
       if (image.id === imageId) {
         uncommitted.delete(imageId);
         logReceived(log, imageId, ticketId, facts.size);
@@ -198,12 +201,13 @@ export function createWholes(deps: WholeDeps): Wholes {
   const receive = async (request: PlaceRequest, userId: string, body: CreationBody, size: number) => {
     const admission = await admit(deps, request, userId).catch(() => null);
     if (!admission) return null;
-    const { facts, ...staged } = await stage(request, size, body);
-    if (!facts) return leave(request, userId, admission, body, staged);
+    const { landed, ...staged } = await stage(request, size, body);
+    if (!landed) return leave(request, userId, admission, body, staged);
     await reach('upload.synced');
-    const landed = await commit({ request: { ...request, facts }, admission, trying: null });
-    if (landed.imageId === request.imageId && landed.offset === size) await reach('upload.committed');
-    return landed;
+    const one = { request: { ...request, facts: toReceived(size, landed) }, admission, trying: null };
+    const outcome = await commit(one, landed.content);
+    if (outcome.imageId === request.imageId && outcome.offset === size) await reach('upload.committed');
+    return outcome;
   };
 
   return {

@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join, parse } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect } from 'chai';
 import { HoplaError } from '../../src/errors.ts';
 import type { FaultRule } from '../../src/sandbox/cloudinary/faults.ts';
@@ -74,6 +75,23 @@ describe('the Cloudinary storage', () => {
     expect(response.status).to.equal(200);
     return Buffer.from(await response.arrayBuffer());
   }
+
+  it('sends nothing of an image that is made ready before that is asked for, and nothing is left of it otherwise', async () => {
+    const { storage, server } = await start();
+    const bytes = gif(20_000);
+    const [image, other] = [
+      await staging.stage(bytes, { content: bytes }),
+      await staging.stage(bytes, { content: bytes }),
+    ];
+    const [put] = [storage.prepare(image), storage.prepare(other)];
+    await setTimeout(100);
+    expect(server.ledger.entries({})).to.deep.equal([]);
+    expect(leftovers.kept()).to.equal(0);
+    expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
+    expect(await storedBytes(await put({ signal: noAbort }))).to.deep.equal(bytes);
+    expect(server.ledger.entries({ operation: 'upload' })).to.have.length(1);
+    expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
+  });
 
   it('stores an image byte for byte and hands out its receipt', async () => {
     const { storage, assets, uploads } = await start();

@@ -207,6 +207,7 @@ describe('an answer of the database that is lost', () => {
     await until('it is given up', async () => !handOver.has(image.id));
     expect(await gateway.stagedFiles()).to.deep.equal([image.id]);
     expect((await Image.query(gateway.db).findById(image.id))?.status).to.equal('received');
+    expect(gateway.cloudinary.ledger.entries({ publicId: `hopla/${image.id}` })).to.deep.equal([]);
     await deps.staging.remove(image.id);
   });
 

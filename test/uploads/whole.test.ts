@@ -189,7 +189,15 @@ describe('an image that came whole with its creation', () => {
     const buffers = createBufferPool();
     const disk = startDiskThread({ directory, sniffs: false, buffers });
     const log = pino({ level: 'silent' });
-    const intake = createIntake({ acceptedTypes: ['*/*'], maxPixels: 1, staging, disk, buffers, log });
+    const intake = createIntake({
+      acceptedTypes: ['*/*'],
+      maxPixels: 1,
+      staging,
+      disk,
+      buffers,
+      wanted: () => false,
+      log,
+    });
     const wholes = createWholes({
       ...{ db: gateway.db, staging, reach: passBy, log, maxImageBytes: 1e6 },
       arrivals: { takePlace, receive: async () => false },
