@@ -4,7 +4,7 @@ import type { Part } from './part.ts';
 import { table } from './table.ts';
 
 const KIB = 1024;
-const full: DeliveryOptions = { images: 5_000, warmUp: 1_000, bytes: 20 * KIB, concurrency: 8, rounds: 3, lone: 301 };
+const full: DeliveryOptions = { images: 5_000, warmUp: 1_000, bytes: 20 * KIB, concurrency: 8, rounds: 4, lone: 301 };
 const brief: DeliveryOptions = { ...full, images: 2_000, lone: 101 };
 
 /** Queued photos out, beside the store's SDK in a loop. */

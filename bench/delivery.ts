@@ -9,7 +9,7 @@ import { type Service, startService } from './service.ts';
 
 export type DeliveryFigures = Backlog & {
   bytes: number;
-  /** One of each in every round, in turn. */
+  /** One of each in every round, each of them first as often as the other. */
   sdk: Drain[];
   hopla: Drain[];
   /** The median of hopla's rate to the SDK's of the same round. */
@@ -31,19 +31,23 @@ export async function benchDelivery(
   try {
     const copies = join(service.stagingDirectory, '..', 'copies');
     /** Queues images, and sends them in both ways. */
-    const compete = async (folder: string, some: Backlog) => {
+    const compete = async (round: number, some: Backlog) => {
       const { url } = await service.startAgain(resting);
       await upload({ ...service, url }, some.images + some.warmUp, bytes, 8);
       await cp(service.stagingDirectory, copies, { recursive: true, filter: (path) => !path.includes('/.') });
-      const sdk = await drainBySdk(service, { directory: copies, folder }, some);
+      const bySdk = () => drainBySdk(service, { directory: copies, folder: `round-${round}` }, some);
+      // Which one comes first makes a difference, whoever it is.
+      const first = round % 2 === 0 ? await bySdk() : null;
+      const hopla = await drainByWorkers(service, some);
+      const sdk = first ?? (await bySdk());
       await rm(copies, { recursive: true });
-      return { sdk, hopla: await drainByWorkers(service, some) };
+      return { sdk, hopla };
     };
     say('warming up the store');
-    await compete('warming', { ...backlog, images: backlog.warmUp });
+    await compete(0, { ...backlog, images: backlog.warmUp });
     const drains: Awaited<ReturnType<typeof compete>>[] = [];
     for (let round = 1; round <= rounds; round++) {
-      const { sdk, hopla } = await compete(`round-${round}`, backlog);
+      const { sdk, hopla } = await compete(round, backlog);
       say(
         `${backlog.images} images, the SDK alone ${rateOf(sdk).toFixed(0)}/s, the workers ${rateOf(hopla).toFixed(0)}/s`,
       );
@@ -81,5 +85,7 @@ export function rateOf({ images, seconds }: Drain): number {
 }
 
 export function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.slice(Math.floor((sorted.length - 1) / 2), Math.floor(sorted.length / 2) + 1);
+  return middle.reduce((sum, value) => sum + value, 0) / middle.length;
 }

@@ -3,11 +3,17 @@ import type { Database } from '../database/connection.ts';
 import { type Claim, fetchTransfers, HEARTBEAT_SECONDS, type OwedImage } from './queue.ts';
 import type { Sending } from './send.ts';
 
-/**
- * A job that this process has. `signal` aborts when the claim is lost: another process has the job by now. `image` is what
- * the job is about, null when it was not owed any more; `sending` of one that was just received here.
- */
-export type HeldClaim = Claim & { signal: AbortSignal; image: OwedImage | null; sending?: Sending };
+/** A job that this process has. */
+export type HeldClaim = Claim & {
+  /** What the job is about; null when it was not owed any more. */
+  image: OwedImage | null;
+  /** Of one that was just received here. */
+  sending: Sending | null;
+  /** Another process has the job by now. */
+  lost: boolean;
+  /** Aborts when it is lost, or when all are to stop. */
+  signal: AbortSignal;
+};
 
 /** The jobs of a queue that this process has, and that have not ended. */
 export type Claims = {
@@ -17,6 +23,8 @@ export type Claims = {
   hold(imageId: string, image: OwedImage | null, sending: Sending): HeldClaim;
   /** To be called when the job has ended, or is back in the queue. */
   release(claim: HeldClaim): void;
+  /** Aborts the signals of all, and of those that come after. */
+  stop(reason: Error): void;
   close(): void;
 };
 
@@ -26,6 +34,7 @@ export type Claims = {
  */
 export function holdClaims(db: Database, boss: PgBoss, queue: string): Claims {
   const held = new Map<HeldClaim, AbortController>();
+  let stopped: Error | undefined;
 
   const showSignsOfLife = async () => {
     const claims = [...held.keys()];
@@ -34,27 +43,35 @@ export function holdClaims(db: Database, boss: PgBoss, queue: string): Claims {
     if (!('settled' in response)) return;
     // Fenced to the attempt that was fetched: what was not refreshed has another holder, or has just ended.
     const refreshed = new Set(response.settled as string[]);
-    for (const claim of claims)
-      if (!refreshed.has(claim.id))
-        held.get(claim)?.abort(new Error(`job ${claim.id} is no longer held by this process`));
+    for (const claim of claims) {
+      if (refreshed.has(claim.id)) continue;
+      claim.lost = true;
+      held.get(claim)?.abort(new Error(`job ${claim.id} is no longer held by this process`));
+    }
   };
   // One that fails says nothing about the claims.
   const beating = setInterval(() => showSignsOfLife().catch(() => {}), (HEARTBEAT_SECONDS / 2) * 1000);
 
-  const hold = (id: string, retryCount: number, image: OwedImage | null): HeldClaim => {
-    const lost = new AbortController();
-    const claim = { id, name: queue, data: { imageId: id }, retryCount, image, signal: lost.signal };
-    held.set(claim, lost);
+  const hold = (id: string, retryCount: number, image: OwedImage | null, sending: Sending | null): HeldClaim => {
+    const controller = new AbortController();
+    if (stopped) controller.abort(stopped);
+    const { signal } = controller;
+    const claim = { id, name: queue, data: { imageId: id }, retryCount, image, sending, lost: false, signal };
+    held.set(claim, controller);
     return claim;
   };
 
   return {
     async fetch(most) {
       const fetched = await fetchTransfers(db, queue, most);
-      return fetched.map(({ id, retryCount, image }) => hold(id, retryCount, image));
+      return fetched.map(({ id, retryCount, image }) => hold(id, retryCount, image, null));
     },
-    hold: (imageId, image, sending) => Object.assign(hold(imageId, 0, image), { sending }),
+    hold: (imageId, image, sending) => hold(imageId, 0, image, sending),
     release: (claim) => void held.delete(claim),
+    stop(reason) {
+      stopped = reason;
+      for (const controller of held.values()) controller.abort(reason);
+    },
     close: () => clearInterval(beating),
   };
 }

@@ -55,7 +55,7 @@ export type TransferEnd = { state: 'done' } | { state: 'waiting'; delayMs: numbe
  */
 export async function transferImage(
   deps: TransferDeps,
-  claim: Claim & { image?: OwedImage | null; sending?: Sending },
+  claim: Claim & { image?: OwedImage | null; sending?: Sending | null },
   signal: AbortSignal,
 ): Promise<TransferEnd> {
   const { prepare, breaker, takeTurn, reach } = deps;

@@ -118,10 +118,10 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
       };
     };
     try {
-      const end = await transferImage({ ...deps, takeTurn }, claim, AbortSignal.any([claim.signal, stopping.signal]));
+      const end = await transferImage({ ...deps, takeTurn }, claim, claim.signal);
       if (end.state === 'waiting') wakeAfter(end.delayMs);
     } catch (error) {
-      const told = error === ending || claim.signal.aborted || error instanceof ClaimLost;
+      const told = error === ending || claim.lost || error instanceof ClaimLost;
       if (!told)
         log.warn({ imageId: claim.data.imageId, err: error }, 'a transfer could not be recorded; it will be repeated');
       // The repeat finds what this run achieved. As long as we wait for the database here the claim stays ours.
@@ -144,7 +144,7 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
   /** False when the job is not ours: another worker has it by now, or it ended, and only the answer to that was lost. */
   const tryHandBack = async (claim: HeldClaim, delayMs: number): Promise<boolean> => {
     try {
-      if (!claim.signal.aborted) {
+      if (!claim.lost) {
         await handBack(deps, claim, delayMs);
         return true;
       }
@@ -183,9 +183,13 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
       closing = true;
       clearInterval(polling);
       turns.close(ending);
-      const grace = setTimeout(() => stopping.abort(ending), graceMs);
+      const stop = () => {
+        stopping.abort(ending);
+        claims.stop(ending);
+      };
+      const grace = setTimeout(stop, graceMs);
       // Waiting for a storage that is away is nothing to be waited for.
-      if (breaker.paused) stopping.abort(ending);
+      if (breaker.paused) stop();
       // A look that is under way may bring more.
       await Promise.race([looking, stopping.signal.aborted || once(stopping.signal, 'abort')]);
       await Promise.allSettled(running);
