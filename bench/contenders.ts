@@ -27,7 +27,10 @@ export async function startPlain(fsync: boolean): Promise<Contender> {
   return {
     name: fsync ? 'plain + fsync' : 'plain pipeline',
     pid,
-    target: (_images, body) => wholeTo(url, body),
+    target: async (_images, body, chunkBytes) => ({
+      ...addressOf(url),
+      requests: tusRequests(() => '/', body, chunkBytes, {}),
+    }),
     settle: createEmptier(directory),
     close,
   };
@@ -46,7 +49,8 @@ export async function startBare(): Promise<Contender> {
   return {
     name: 'the bare promise',
     pid,
-    target: (_images, body) => wholeTo(url, body),
+    // In one request, whatever the others get.
+    target: async (_images, body) => ({ ...addressOf(url), requests: tusRequests(() => '/', body, null, {}) }),
     settle: createEmptier(directory),
     close: () => started.disposeAsync(),
   };
@@ -81,11 +85,6 @@ export async function startHopla(workers: number): Promise<Contender> {
     },
     close,
   };
-}
-
-/** A body in one request, whatever others do: without a protocol there is none to go on with. */
-async function wholeTo(url: string, body: Buffer): Promise<Target> {
-  return { ...addressOf(url), requests: [() => request('POST', '/', { 'Content-Length': body.length }, body)] };
 }
 
 async function countOwed({ db }: Pick<Service, 'db'>): Promise<number> {
