@@ -22,8 +22,11 @@ export type AppendRequest = {
   signal?: AbortSignal;
   /** After so many milliseconds the body is left as it is. */
   patienceMs?: number;
-  buffers: Pick<BufferPool, 'take' | 'wait'>;
-  /** Writes what is in the buffer, which serves others after that; a rejection ends the body. */
+  buffers: Pick<BufferPool, 'take' | 'wait' | 'ample'>;
+  /**
+   * Writes what is in the buffer, which serves others after that; a rejection ends the body. May be called for the next one
+   * meanwhile, which is to be written after it, and not at all when it rejects.
+   */
   write: (lent: Lent) => Promise<void>;
 };
 
@@ -39,7 +42,7 @@ export function appendBody(request: AppendRequest): Promise<AppendEnd> {
 
 /**
  * Copies a body into buffers piece by piece, right when a piece comes: then it is still in the processor's cache. One buffer
- * is written while the next one fills.
+ * is written, or two one after the other, while the next one fills.
  *
  * Told of events instead of waiting for each with a promise: a slow body spends its life waiting, and what is made for a wait
  * that long is old when it ends, out of reach of the quick collections.
@@ -57,7 +60,8 @@ class Appending implements Taker {
   #rest: Buffer | null = null;
   #taken = 0;
   #excess = false;
-  #writing = false;
+  /** Buffers that are being written, in their order. */
+  #writing = 0;
   #waiting = false;
   /** Its last bytes came alone: those that come after a while are written at once. */
   #slow = false;
@@ -149,8 +153,8 @@ class Appending implements Taker {
     else if (this.#end) source.pause();
     else if (!this.#rest) source.resume();
     if (this.#lent && !this.#slow) this.#gather();
-    const done = this.#end && !this.#lent && !this.#rest && !this.#writing;
-    if (done || (this.#failure && !this.#waiting)) this.#finish();
+    const done = this.#failure ? !this.#waiting : this.#end && !this.#lent && !this.#rest;
+    if (done && this.#writing === 0) this.#finish();
   };
 
   #ending(): AppendEnd | null {
@@ -180,24 +184,30 @@ class Appending implements Taker {
   /** Writes what the buffer has, when it is time to; true when there is room for another. */
   #handOut(): boolean {
     const lent = this.#lent;
-    if (!lent || this.#writing || this.#failure || !(lent.full || this.#slow || this.#end)) return false;
+    if (!lent || this.#failure || !(lent.full || this.#slow || this.#end)) return false;
+    if (this.#writing > 0 && !this.#mayQueue(lent)) return false;
     this.#lent = null;
     this.#offset = lent.end;
     void this.#write(lent);
     return true;
   }
 
+  /** So that the disk need not wait for us between two of them; of what is slow, or when others wait, one is enough. */
+  #mayQueue(lent: Lent): boolean {
+    return this.#writing === 1 && (lent.full || this.#end !== null) && this.#request.buffers.ample;
+  }
+
   async #write(lent: Lent): Promise<void> {
-    this.#writing = true;
+    this.#writing++;
     this.#writtenAt = performance.now();
     try {
       await this.#request.write(lent);
     } catch (error) {
-      // Told at once, whether or not the rest ever comes.
-      this.#failure = { error };
+      // Told soon, whether or not the rest ever comes. Of two the first one is the reason.
+      this.#failure ??= { error };
     }
     lent.giveBack();
-    this.#writing = false;
+    this.#writing--;
     this.#advance();
   }
 

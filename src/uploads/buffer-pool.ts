@@ -36,6 +36,8 @@ export type Lent = {
  */
 export type BufferPool = {
   readonly memory: SharedArrayBuffer;
+  /** Whether most buffers are free, so that nobody need be sparing with them. */
+  readonly ample: boolean;
   /** An empty buffer for bytes that go to `position` in a file; null while none is free, or others wait for one. */
   take(position: number): Lent | null;
   /** The same, when it is this one's turn: never before this returns. */
@@ -61,6 +63,9 @@ export function createBufferPool(): BufferPool {
   const lend = (start: number, position: number) => new Filling(all, start, position, giveBack);
   return {
     memory,
+    get ample() {
+      return free.length > BUFFERS / 2;
+    },
     take(position) {
       const start = free.pop();
       return start === undefined ? null : lend(start, position);

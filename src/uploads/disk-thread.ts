@@ -21,8 +21,8 @@ export type Checked = { sha256: string; md5: string; content: Buffer | null };
 export type DiskThread = {
   /**
    * Writes what is in the buffer to the file of an image of `total` bytes (null while nobody knows), and resolves to what can
-   * be said of it then. What comes later in the file is written later. Not durable before `sync`. When it rejects, a part may
-   * be written.
+   * be said of it then. Not durable before `sync`. May be called for what comes next in the file before that: it is written
+   * after it, and not at all when it rejects. When one rejects, a part may be written.
    */
   write(imageId: string, total: number | null, lent: Lent): Promise<Inspection | null>;
   /** The digest of the file, whose whole size that is, and the verdict on it. Rejects when it cannot be read. */
@@ -39,6 +39,9 @@ export type DiskThread = {
   forget(imageId: string): void;
   close(): Promise<void>;
 };
+
+/** So many bytes take a disk longer than the way to the thread. */
+const LARGE_BYTES = 256 * 1024;
 
 const STOPPING = 'the gateway is stopping';
 
@@ -67,15 +70,20 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
   };
   let orders: Numbered[] = [];
   const send = () => {
-    if (closed) return;
+    if (closed || orders.length === 0) return;
     // With the first image: a gateway that waits for images can do without its memory.
     worker ??= start();
     worker.postMessage(orders);
     orders = [];
   };
-  /** What is ordered while the event loop goes round once is sent in one go: to wake the thread takes longer than many an order. */
+  /**
+   * What is ordered while the event loop goes round once is sent in one go: to wake the thread takes longer than many an order.
+   * With many bytes to write it is to begin at once, while this one takes in the next of them.
+   */
   const order = (one: Numbered) => {
-    if (orders.push(one) === 1) setImmediate(send);
+    const first = orders.push(one) === 1;
+    if ('length' in one && one.length > LARGE_BYTES) send();
+    else if (first) setImmediate(send);
   };
   const ask = <T>(what: Order): Promise<T> => {
     if (closed) return Promise.reject(new Error(STOPPING));

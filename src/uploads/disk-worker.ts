@@ -54,9 +54,24 @@ collectInSpareTime();
 parentPort?.on('message', (orders: Numbered[]) => {
   for (const order of orders) {
     if (order.kind === 'forget') underway.delete(order.imageId);
-    else void answer(order, run(order)).then(tell);
+    else void answer(order, order.kind === 'write' || order.kind === 'land' ? inTurn(order) : run(order)).then(tell);
   }
 });
+
+/** The last of the writes to each file. */
+const lastWrites = new Map<string, Promise<unknown>>();
+/** After what comes before it in the file, and not at all when that fails: there would be a hole. */
+async function inTurn(order: Write | Land): Promise<unknown> {
+  const { imageId } = order;
+  const before = lastWrites.get(imageId);
+  const written = before ? before.then(() => run(order)) : run(order);
+  lastWrites.set(imageId, written);
+  try {
+    return await written;
+  } finally {
+    if (lastWrites.get(imageId) === written) lastWrites.delete(imageId);
+  }
+}
 
 let told: Answer[] = [];
 /** What ends in one go is told in one go, as it was ordered. */
@@ -128,10 +143,18 @@ async function hash(learnt: Learnt, position: number, bytes: Uint8Array): Promis
   }
 }
 
-/** Only the first byte makes a file: one that is gone meanwhile, as its upload has ended, must not come back. */
+/**
+ * Only the first byte makes a file: one that is gone meanwhile, as its upload has ended, must not come back. Nor is there to be
+ * a hole in it: what comes before may have failed when the order was on its way.
+ */
 function openFor(imageId: string, position: number): number {
   const { O_RDWR, O_CREAT } = constants;
-  return openSync(pathOf(imageId), position === 0 ? O_RDWR | O_CREAT : O_RDWR, 0o600);
+  const file = openSync(pathOf(imageId), position === 0 ? O_RDWR | O_CREAT : O_RDWR, 0o600);
+  if (position === 0 || underway.get(imageId)?.hashed === position) return file;
+  const { size } = fstatSync(file);
+  if (size >= position) return file;
+  closeSync(file);
+  throw new Error(`the staged file ends at ${size}, before ${position}`);
 }
 
 /** What was learnt of a file, to be kept again by whoever goes on with it. */

@@ -63,6 +63,48 @@ describe('a body on its way into a staged file', () => {
     }
   });
 
+  for (const [most, inUse] of [
+    [2, 'while there are enough'],
+    [1, 'while they are few'],
+  ] as const) {
+    it(`has ${most} of its buffers written at once at most, ${inUse}`, async () => {
+      const all = takeAll();
+      for (const one of all.splice(0, most === 1 ? 3 : all.length)) one.giveBack();
+      const source = new PassThrough();
+      source.end(Buffer.alloc(6 * BUFFER_BYTES, 1));
+      let writing = 0;
+      const seen: number[] = [];
+      const end = appendBody({
+        ...{ source, position: 0, limit: 6 * BUFFER_BYTES, buffers },
+        async write() {
+          seen.push(++writing);
+          await delay(5);
+          writing--;
+        },
+      });
+      expect(await end).to.equal('complete');
+      expect(Math.max(...seen)).to.equal(most);
+      for (const one of all) one.giveBack();
+    });
+  }
+
+  it('ends with the first of two failures, when neither is under way any more', async () => {
+    const source = new PassThrough();
+    source.write(Buffer.alloc(6 * BUFFER_BYTES, 1));
+    let calls = 0;
+    let ended = 0;
+    const failure = await appendBody({
+      ...{ source, position: 0, limit: 6 * BUFFER_BYTES, buffers },
+      async write() {
+        const call = ++calls;
+        await delay(20 * call);
+        ended = call;
+        throw new Error(`failure ${call}`);
+      },
+    }).catch((error) => error.message);
+    expect([failure, calls, ended]).to.deep.equal(['failure 1', 2, 2]);
+  });
+
   it('waits while all buffers are in use, and leaves none behind', async () => {
     const lent = takeAll();
     const source = new PassThrough();
@@ -121,11 +163,12 @@ describe('a body on its way into a staged file', () => {
     const common = {
       ...{ source, limit: 15, buffers },
       async write(lent: Lent) {
+        const written = write('late')(lent);
         const next = more.shift();
         if (next) source.write(next);
         else source.end();
         await delay(5);
-        await write('late')(lent);
+        await written;
         offset = lent.end;
       },
     };

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -9,13 +9,14 @@ import { startDiskThread } from '../../src/uploads/disk-thread.ts';
 
 describe('the disk thread', () => {
   const resources = new AsyncDisposableStack();
+  const buffers = createBufferPool();
   let directory: string;
   let disk: ReturnType<typeof startDiskThread>;
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'hopla-test-'));
     resources.defer(() => rm(directory, { recursive: true }));
-    disk = startDiskThread({ directory, sniffs: false, buffers: createBufferPool() });
+    disk = startDiskThread({ directory, sniffs: false, buffers });
     resources.defer(() => disk.close());
   });
   after(() => resources.disposeAsync());
@@ -47,6 +48,19 @@ describe('the disk thread', () => {
     const asked = ['first', 'never', 'second'].map((name) => disk.remove(name).catch((error) => error.code));
     expect(await Promise.all(asked)).to.deep.equal([undefined, 'ENOENT', undefined]);
     expect(names.filter((name) => existsSync(join(directory, name)))).to.deep.equal(['third']);
+  });
+
+  it('leaves no hole in a file where a write failed, and writes nothing that was ordered after it', async () => {
+    const path = join(directory, 'short');
+    await writeFile(path, 'ten bytes.');
+    const orders = [4096, 4099].map((position) => {
+      const lent = buffers.take(position) ?? expect.fail('no buffer');
+      lent.add(Buffer.from('abc'));
+      return disk.write('short', null, lent).catch((error) => error.message);
+    });
+    const because = 'the staged file ends at 10, before 4096';
+    expect(await Promise.all(orders)).to.deep.equal([because, because]);
+    expect(await readFile(path, 'utf8')).to.equal('ten bytes.');
   });
 
   it('turns away what is asked of it when it has ended', async () => {
