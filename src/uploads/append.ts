@@ -25,7 +25,7 @@ export type AppendRequest = {
   buffers: Pick<BufferPool, 'take' | 'wait' | 'ample'>;
   /**
    * Writes what is in the buffer, which serves others after that; a rejection ends the body. May be called for the next one
-   * meanwhile, which is to be written after it, and not at all when it rejects.
+   * meanwhile, which is to be written after it, and not at all when it rejects; the two may resolve in either order.
    */
   write: (lent: Lent) => Promise<void>;
 };

@@ -146,7 +146,7 @@ export class StagingStore extends FileStore {
         let judge = () => {};
         if (lent.end === image.size) landed = await landUpload(this.#deps, image, lent);
         else judge = await this.#write(image, lent);
-        reached = exchange.offset = lent.end;
+        reached = exchange.offset = Math.max(reached, lent.end);
         await this.#deps.reach('upload.written');
         reportProgress({
           ticketId: image.ticketId,

@@ -100,7 +100,7 @@ export function createWholes(deps: WholeDeps): Wholes {
             offset = size;
           } else {
             const judge = await intake.write(imageId, size, lent);
-            offset = lent.end;
+            offset = Math.max(offset, lent.end);
             await reach('upload.written');
             judge();
           }
