@@ -6,8 +6,8 @@ import { jpeg } from '../support/images.ts';
 import { createHost, type Hopla, type Host } from './child.ts';
 import { beginUpload, expectStoredOnce, untilImage } from './rig.ts';
 
-/** More than two buffers take, so that a second piece is written while others come. */
-const BYTES = 2_500_000;
+/** So many that two processes that die early leave a second piece to write: of each, three may be in the file then. */
+const BYTES = 8_500_000;
 /** A process that comes back takes a second or two; a phone tries for longer than this. */
 const retryDelays = Array.from({ length: 200 }, () => 100);
 
