@@ -24,8 +24,8 @@ export type AppendRequest = {
   patienceMs?: number;
   buffers: Pick<BufferPool, 'take' | 'wait' | 'ample'>;
   /**
-   * Writes what is in the buffer, which serves others after that; a rejection ends the body. May be called for the next one
-   * meanwhile, which is to be written after it, and not at all when it rejects; the two may resolve in either order.
+   * Writes what is in the buffer, which serves others after that; a rejection ends the body. Of a full one may be called for the
+   * next meanwhile, which is to be written after it, and not at all when it rejects; the two may resolve in either order.
    */
   write: (lent: Lent) => Promise<void>;
 };
@@ -62,6 +62,8 @@ class Appending implements Taker {
   #excess = false;
   /** Buffers that are being written, in their order. */
   #writing = 0;
+  /** Whether the last of these is a full one. */
+  #full = false;
   #waiting = false;
   /** Its last bytes came alone: those that come after a while are written at once. */
   #slow = false;
@@ -192,13 +194,14 @@ class Appending implements Taker {
     return true;
   }
 
-  /** So that the disk need not wait for us between two of them; of what is slow, or when others wait, one is enough. */
+  /** After a full one, so that the disk need not wait for us between two; of what is slow, or when others wait, one is enough. */
   #mayQueue(lent: Lent): boolean {
-    return this.#writing === 1 && (lent.full || this.#end !== null) && this.#request.buffers.ample;
+    return this.#writing === 1 && this.#full && (lent.full || this.#end !== null) && this.#request.buffers.ample;
   }
 
   async #write(lent: Lent): Promise<void> {
     this.#writing++;
+    this.#full = lent.full;
     this.#writtenAt = performance.now();
     try {
       await this.#request.write(lent);

@@ -21,8 +21,8 @@ export type Checked = { sha256: string; md5: string; content: Buffer | null };
 export type DiskThread = {
   /**
    * Writes what is in the buffer to the file of an image of `total` bytes (null while nobody knows), and resolves to what can
-   * be said of it then. Not durable before `sync`. May be called for what comes next in the file before that: it is written
-   * after it, and not at all when it rejects. When one rejects, a part may be written.
+   * be said of it then. Not durable before `sync`. Of a full buffer what comes next in the file may be ordered before that: it
+   * is written after it, and not at all when it rejects. When one rejects, a part may be written.
    */
   write(imageId: string, total: number | null, lent: Lent): Promise<Inspection | null>;
   /** The digest of the file, whose whole size that is, and the verdict on it. Rejects when it cannot be read. */

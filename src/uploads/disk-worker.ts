@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
 import { collectInSpareTime } from '../spare-memory.ts';
-import type { Place } from './buffer-pool.ts';
+import { BUFFER_BYTES, type Place } from './buffer-pool.ts';
 import type { Checked, DiskWorkerData, Examined } from './disk-thread.ts';
 import { createWrite } from './disk-write.ts';
 import type { FileBytes } from './image-header.ts';
@@ -54,23 +54,22 @@ collectInSpareTime();
 parentPort?.on('message', (orders: Numbered[]) => {
   for (const order of orders) {
     if (order.kind === 'forget') underway.delete(order.imageId);
-    else void answer(order, order.kind === 'write' || order.kind === 'land' ? inTurn(order) : run(order)).then(tell);
+    else void answer(order, 'length' in order ? inTurn(order) : run(order)).then(tell);
   }
 });
 
-/** The last of the writes to each file. */
-const lastWrites = new Map<string, Promise<unknown>>();
+/** Of files, the last write of a full buffer: of such a one what comes next may be ordered before it has ended. */
+const fullWrites = new Map<string, Promise<unknown>>();
 /** After what comes before it in the file, and not at all when that fails: there would be a hole. */
-async function inTurn(order: Write | Land): Promise<unknown> {
-  const { imageId } = order;
-  const before = lastWrites.get(imageId);
+function inTurn(order: Write | Land): Promise<unknown> {
+  const { imageId, length } = order;
+  const before = fullWrites.get(imageId);
   const written = before ? before.then(() => run(order)) : run(order);
-  lastWrites.set(imageId, written);
-  try {
-    return await written;
-  } finally {
-    if (lastWrites.get(imageId) === written) lastWrites.delete(imageId);
-  }
+  if (length < BUFFER_BYTES) return written;
+  fullWrites.set(imageId, written);
+  return written.finally(() => {
+    if (fullWrites.get(imageId) === written) fullWrites.delete(imageId);
+  });
 }
 
 let told: Answer[] = [];

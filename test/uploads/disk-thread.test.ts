@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
+import { BUFFER_BYTES, createBufferPool } from '../../src/uploads/buffer-pool.ts';
 import { startDiskThread } from '../../src/uploads/disk-thread.ts';
 
 describe('the disk thread', () => {
@@ -53,9 +53,9 @@ describe('the disk thread', () => {
   it('leaves no hole in a file where a write failed, and writes nothing that was ordered after it', async () => {
     const path = join(directory, 'short');
     await writeFile(path, 'ten bytes.');
-    const orders = [4096, 4099].map((position) => {
+    const orders = [4096, 4096 + BUFFER_BYTES].map((position) => {
       const lent = buffers.take(position) ?? expect.fail('no buffer');
-      lent.add(Buffer.from('abc'));
+      lent.add(Buffer.alloc(BUFFER_BYTES));
       return disk.write('short', null, lent).catch((error) => error.message);
     });
     const because = 'the staged file ends at 10, before 4096';
