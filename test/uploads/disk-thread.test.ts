@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -50,16 +50,32 @@ describe('the disk thread', () => {
     expect(names.filter((name) => existsSync(join(directory, name)))).to.deep.equal(['third']);
   });
 
-  it('leaves no hole in a file where a write failed, and writes nothing that was ordered after it', async () => {
+  /** Orders that two full buffers are written, the second before the first has ended; resolves to what each said. */
+  const writeTwo = (imageId: string, position: number) =>
+    Promise.all(
+      [position, position + BUFFER_BYTES].map((position) => {
+        const lent = buffers.take(position) ?? expect.fail('no buffer');
+        lent.add(Buffer.alloc(BUFFER_BYTES));
+        return disk.write(imageId, null, lent).then(
+          () => 'written',
+          (error) => error.message,
+        );
+      }),
+    );
+
+  it('writes nothing that was ordered after what failed', async () => {
+    await symlink('/dev/full', join(directory, 'full'));
+    const because = 'ENOSPC: no space left on device, write';
+    expect(await writeTwo('full', 0)).to.deep.equal([because, because]);
+  });
+
+  it('leaves no hole in a file', async () => {
     const path = join(directory, 'short');
     await writeFile(path, 'ten bytes.');
-    const orders = [4096, 4096 + BUFFER_BYTES].map((position) => {
-      const lent = buffers.take(position) ?? expect.fail('no buffer');
-      lent.add(Buffer.alloc(BUFFER_BYTES));
-      return disk.write('short', null, lent).catch((error) => error.message);
-    });
-    const because = 'the staged file ends at 10, before 4096';
-    expect(await Promise.all(orders)).to.deep.equal([because, because]);
+    expect(await writeTwo('short', 4096)).to.deep.equal([
+      'the staged file ends at 10, before 4096',
+      'the staged file ends at 10, before 1052672',
+    ]);
     expect(await readFile(path, 'utf8')).to.equal('ten bytes.');
   });
 
