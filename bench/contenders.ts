@@ -27,10 +27,7 @@ export async function startPlain(fsync: boolean): Promise<Contender> {
   return {
     name: fsync ? 'plain + fsync' : 'plain pipeline',
     pid,
-    target: async (_images, body, chunkBytes) => ({
-      ...addressOf(url),
-      requests: tusRequests(() => '/', body, chunkBytes, {}),
-    }),
+    target: async (_images, body, chunkBytes) => tusTarget(url, () => '/', body, chunkBytes),
     settle: createEmptier(directory),
     close,
   };
@@ -50,7 +47,7 @@ export async function startBare(): Promise<Contender> {
     name: 'the bare promise',
     pid,
     // In one request, whatever the others get.
-    target: async (_images, body) => ({ ...addressOf(url), requests: tusRequests(() => '/', body, null, {}) }),
+    target: async (_images, body) => tusTarget(url, () => '/', body, null),
     settle: createEmptier(directory),
     close: () => started.disposeAsync(),
   };
@@ -61,9 +58,7 @@ export async function startStock(): Promise<Contender> {
   return {
     name: 'stock @tus/server',
     pid,
-    async target(_images, body, chunkBytes) {
-      return { ...addressOf(url), requests: tusRequests(() => '/files', body, chunkBytes, {}) };
-    },
+    target: async (_images, body, chunkBytes) => tusTarget(url, () => '/files', body, chunkBytes),
     settle: createEmptier(directory),
     close,
   };
@@ -111,7 +106,18 @@ export async function targetOf(
     paths.push(new URL(uploadUrl).pathname);
   }
   const pathOf = (image: number) => paths[Math.floor(image / 1000)] ?? '';
-  return { ...addressOf(url), requests: tusRequests(pathOf, body, chunkBytes, headers) };
+  return tusTarget(url, pathOf, body, chunkBytes, headers);
+}
+
+function tusTarget(
+  url: string,
+  pathOf: (image: number) => string,
+  body: Buffer,
+  chunkBytes: number | null,
+  headers: Record<string, string> = {},
+): Target {
+  const { hostname: host, port } = new URL(url);
+  return { host, port: Number(port), requests: tusRequests(pathOf, body, chunkBytes, headers) };
 }
 
 /** The body with the creation, or the creation and then a PATCH for each chunk. */
@@ -142,9 +148,4 @@ function request(method: string, path: string, headers: Record<string, string | 
   const lines = Object.entries({ Host: 'bench', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
   const head = Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`);
   return body ? [head, body] : [head];
-}
-
-function addressOf(url: string): { host: string; port: number } {
-  const { hostname, port } = new URL(url);
-  return { host: hostname, port: Number(port) };
 }

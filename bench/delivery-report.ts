@@ -1,6 +1,7 @@
-import { benchDelivery, type DeliveryFigures, type DeliveryOptions, median, rateOf } from './delivery.ts';
+import { benchDelivery, type DeliveryFigures, type DeliveryOptions, rateOf } from './delivery.ts';
 import type { Drain } from './drain.ts';
 import type { Part } from './part.ts';
+import { median } from './statistics.ts';
 import { table } from './table.ts';
 
 const KIB = 1024;

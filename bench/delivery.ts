@@ -6,6 +6,7 @@ import { type Backlog, type Drain, drainBySdk, drainByWorkers } from './drain.ts
 import { load } from './load.ts';
 import { measureLone } from './lone.ts';
 import { type Service, startService } from './service.ts';
+import { median } from './statistics.ts';
 
 export type DeliveryFigures = Backlog & {
   bytes: number;
@@ -82,10 +83,4 @@ async function upload(
 
 export function rateOf({ images, seconds }: Drain): number {
   return images / seconds;
-}
-
-export function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.slice(Math.floor((sorted.length - 1) / 2), Math.floor(sorted.length / 2) + 1);
-  return middle.reduce((sum, value) => sum + value, 0) / middle.length;
 }

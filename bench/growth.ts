@@ -9,6 +9,7 @@ import { openStaging } from '../src/uploads/staging.ts';
 import { photo, reads, type Side } from './growth-acts.ts';
 import { type Plan, watchPlans } from './growth-plans.ts';
 import { seed } from './growth-seed.ts';
+import { median } from './statistics.ts';
 
 /** One act at both sizes: median milliseconds, and how the large database carried it out. */
 export type Row = { act: string; smallMs: number; largeMs: number; ratio: number; plans: Plan[] };
@@ -128,8 +129,4 @@ class Samples {
       return { act, smallMs, largeMs, ratio: largeMs / smallMs };
     });
   }
-}
-
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }

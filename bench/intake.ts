@@ -1,6 +1,7 @@
 import { jpeg } from '../test/support/images.ts';
 import { type Contender, startBare, startHopla, startPlain, startStock } from './contenders.ts';
 import { load } from './load.ts';
+import { quantile } from './statistics.ts';
 import { usageOf } from './usage.ts';
 
 /** What one contender did with one kind of load, over all rounds. */
@@ -136,9 +137,4 @@ async function compare(
       };
     }),
   );
-}
-
-function quantile(values: number[], q: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
 }

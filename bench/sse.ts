@@ -7,6 +7,7 @@ import { type Fleet, type Place, startFleet } from './fleet.ts';
 import type { Part } from './part.ts';
 import { startProgram } from './program.ts';
 import { type Service, startService } from './service.ts';
+import { quantile } from './statistics.ts';
 import { usageOf } from './usage.ts';
 
 const KIB = 1024;
@@ -172,9 +173,4 @@ async function tellBare(url: string, fleet: Fleet, listeners: number, events: nu
     lastMs.push(Number((await fleet.heard(version, listeners)) - started) / 1e6);
   }
   return lastMs;
-}
-
-function quantile(values: number[], q: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
 }
