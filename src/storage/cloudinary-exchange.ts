@@ -69,6 +69,7 @@ export function prepareExchange({ send, agent, body }: Call): Exchange {
     if (body) {
       if (!(sink instanceof Writable)) throw new TypeError('the SDK gave no stream to write to');
       upload = sink;
+      upload.once('error', (error) => fail('sending failed', error));
       if (body instanceof Uint8Array) written = writeWhole(body, upload);
     }
   } catch (error) {
@@ -171,9 +172,8 @@ function readAnswer(response: IncomingMessage): Promise<Answer> {
 
 /** Resolves when the request has all of the body, and its end. */
 function writeWhole(bytes: Buffer, upload: Writable): Promise<void> {
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     upload.once('end', resolve);
-    upload.once('error', reject);
     upload.end(bytes);
   });
 }

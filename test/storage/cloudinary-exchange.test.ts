@@ -73,6 +73,25 @@ describe('an exchange with Cloudinary', () => {
     expect([error.code, error.message]).to.deep.equal(['storage-unavailable', 'Cloudinary: the request failed']);
   });
 
+  it('is a failure when the stream to the store breaks, which harms nobody who did not ask for it', async () => {
+    const unheard: unknown[] = [];
+    const hear = (reason: unknown) => unheard.push(reason);
+    process.on('unhandledRejection', hear);
+    releases.push(() => process.off('unhandledRejection', hear));
+    const sinks: PassThrough[] = [];
+    const send = (agent: Agent) => {
+      const sink = new PassThrough();
+      sinks.push(sink);
+      return post(sink, agent);
+    };
+    const [asked] = [0, 1].map(() => prepareExchange({ send, agent: http.globalAgent, body: Buffer.from('photo') }));
+    for (const sink of sinks) sink.destroy(new Error('it broke'));
+    await new Promise((resolve) => setImmediate(resolve));
+    const error = await asked?.({ deadlineMs: 5000, signal: noAbort }).catch((reason) => reason);
+    expect([error.code, error.message]).to.deep.equal(['storage-unavailable', 'Cloudinary: sending failed: it broke']);
+    expect(unheard).to.deep.equal([]);
+  });
+
   it('is a failure when the file cannot be read', async () => {
     await file.close();
     expect((await failureOf((agent) => post(new PassThrough(), agent))).message).to.match(/sending failed.*closed/);
