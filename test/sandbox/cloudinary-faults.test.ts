@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os';
 import { expect } from 'chai';
 import { v2 as cloudinary } from 'cloudinary';
 import type { Fault, FaultRule } from '../../src/sandbox/cloudinary/faults.ts';
-import { jpeg, png } from '../support/images.ts';
+import { imageMakers, jpeg, png } from '../support/images.ts';
 import { md5, openUpload, type Rig, rawUpload, rejection, startRig } from './cloudinary-client.ts';
 
 /** More than the buffers of both sides of a loopback connection hold together. */
@@ -104,6 +104,43 @@ describe('the faults of the sandbox Cloudinary', () => {
       const publicId = strike({ kind: 'lying-clock', offsetMs: -7_200_000 });
       const { message } = await rawUpload(rig, publicId, png());
       expect(Date.parse(message.headers.date ?? '') - Date.now()).to.be.within(-7_210_000, -7_190_000);
+    });
+  });
+
+  describe('the limits of a plan', () => {
+    it('are told by `usage`, and an upload above one of them is refused in the words of the real account', async () => {
+      const limits = { image_max_size_bytes: 20_000, raw_max_size_bytes: 10_000, image_max_px: 2_500_000 };
+      rig.sandbox.faults.add({ fault: { kind: 'media-limits', ...limits, asset_max_total_px: 5_000_000 } });
+      const { media_limits } = await cloudinary.api.usage(rig.sdk());
+      expect(media_limits).to.include({ ...limits, asset_max_total_px: 5_000_000 });
+
+      const refused = async (bytes: Buffer, options = {}) => (await rejection(rig.upload(bytes, options))).message;
+      expect((await rig.upload(jpeg({ bytes: 20_000 }))).bytes).to.equal(20_000);
+      expect(await refused(jpeg({ bytes: 20_001 }))).to.equal(
+        'File size too large. Got 20001. Maximum is 20000. Upgrade your plan to enjoy higher limits https://www.cloudinary.com/pricing/upgrades/file-limit',
+      );
+      expect(await refused(Buffer.alloc(10_001), { resource_type: 'raw' })).to.match(/Got 10001. Maximum is 10000/);
+      expect(await refused(bmpHeader(2000, 1500))).to.equal(
+        'Maximum image size is 2.5 Megapixels. Requested 3 Megapixels',
+      );
+      rig.sandbox.faults.clear();
+      rig.sandbox.faults.add({ fault: { kind: 'media-limits', asset_max_total_px: 2_500_000 } });
+      expect(await refused(bmpHeader(2000, 1500))).to.match(
+        /^Maximum total number of pixels in all frames\/pages is 2/,
+      );
+    });
+
+    it('are none unless set', async () => {
+      const { media_limits } = await cloudinary.api.usage(rig.sdk());
+      expect(media_limits.image_max_size_bytes).to.be.greaterThan(1024 ** 3);
+      expect(media_limits.image_max_px).to.be.greaterThan(1e9);
+      expect((await rig.upload(bmpHeader(20_000, 15_000))).width).to.equal(20_000);
+    });
+
+    it('are told to the account only', async () => {
+      expect((await rejection(cloudinary.api.usage({ ...rig.sdk(), api_secret: 'other' }))).error).to.include({
+        http_code: 401,
+      });
     });
   });
 
@@ -347,3 +384,11 @@ describe('the faults of the sandbox Cloudinary', () => {
     expect(own.sandbox.ledger.entries({ publicId: 'half' })[0]).to.include({ ended: true, answered: null });
   });
 });
+
+/** The head of a bitmap that declares this size and has no pixels. */
+function bmpHeader(width: number, height: number): Buffer {
+  const bytes = imageMakers.bmp();
+  bytes.writeInt32LE(width, 18);
+  bytes.writeInt32LE(height, 22);
+  return bytes;
+}

@@ -3,12 +3,23 @@ import { assetFields } from './asset-fields.ts';
 import type { AssetName } from './assets.ts';
 import { type Call, meetFault } from './call.ts';
 import { conduct } from './conduct.ts';
+import { mediaLimits } from './media-limits.ts';
 import { type Account, equal } from './signature.ts';
 
 /** GET /v1_1/:cloud/ping */
 export async function ping(call: Call): Promise<void> {
   meetFault(call, 'ping', null);
   await conduct(call, async () => refuseStranger(call) ?? { status: 200, json: { status: 'ok' } });
+}
+
+/** GET /v1_1/:cloud/usage: of all that it reports, the limits are what a client can act on. */
+export async function usage(call: Call): Promise<void> {
+  const fault = meetFault(call, 'usage', null);
+  await conduct(call, async () => {
+    const refusal = refuseStranger(call);
+    if (refusal !== null) return refusal;
+    return { status: 200, json: { plan: 'Sandbox', media_limits: mediaLimits(fault) } };
+  });
 }
 
 /** GET /v1_1/:cloud/resources/:resource_type/:type/:public_id */

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 
-export const operations = ['upload', 'destroy', 'resource', 'ping', 'delivery'] as const;
+export const operations = ['upload', 'destroy', 'resource', 'ping', 'usage', 'delivery'] as const;
 export type Operation = (typeof operations)[number];
 
 const status = z.int().min(200).max(599);
 const milliseconds = z.int().min(0);
+const limit = z.int().min(0).optional();
 /** What an error answer consists of: Cloudinary's JSON, or a proxy's HTML page. */
 const refusal = {
   status,
@@ -42,6 +43,15 @@ export const faultSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('dripped-answer'), everyMs: milliseconds.optional() }),
   /** The Date header is off by this much. */
   z.object({ kind: z.literal('lying-clock'), offsetMs: z.int() }),
+  /** The account's plan has these limits: `usage` names them, and an upload above one of them is refused. */
+  z.object({
+    kind: z.literal('media-limits'),
+    image_max_size_bytes: limit,
+    image_max_px: limit,
+    video_max_size_bytes: limit,
+    raw_max_size_bytes: limit,
+    asset_max_total_px: limit,
+  }),
 ]);
 export type Fault = z.infer<typeof faultSchema>;
 export type FaultOf<Kind extends Fault['kind']> = Extract<Fault, { kind: Kind }>;

@@ -1,4 +1,4 @@
-import { ping, resource } from './admin.ts';
+import { ping, resource, usage } from './admin.ts';
 import { refuse, send } from './answer.ts';
 import type { Call } from './call.ts';
 import { control } from './control.ts';
@@ -7,7 +7,7 @@ import { destroy } from './destroy.ts';
 import { listStored } from './listing.ts';
 import { upload } from './upload.ts';
 
-/** Finds the handler by path and method. No router: the faults need the bare request, and seven addresses fit here. */
+/** Finds the handler by path and method. No router: the faults need the bare request, and eight addresses fit here. */
 export async function route(call: Call): Promise<void> {
   const { req, url, sandbox } = call;
   const path = segmentsOf(url.pathname);
@@ -25,6 +25,7 @@ export async function route(call: Call): Promise<void> {
       if (fourth === 'destroy' && isResourceType(third)) return destroy(call, third);
     }
     if (read && third === 'ping' && fourth === undefined) return ping(call);
+    if (read && third === 'usage' && fourth === undefined) return usage(call);
     const [type, ...publicId] = rest;
     if (read && third === 'resources' && isResourceType(fourth) && type !== undefined && publicId.length > 0) {
       return resource(call, { resourceType: fourth, type, publicId: publicId.join('/') });

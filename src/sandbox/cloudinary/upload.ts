@@ -10,6 +10,7 @@ import { conduct, overtake } from './conduct.ts';
 import type { Fault } from './faults.ts';
 import { type Fields, type ReceivedFile, receiveForm } from './form.ts';
 import { type ImageInfo, readImageInfo } from './image-format.ts';
+import { mediaLimits, refuseLarge } from './media-limits.ts';
 import { refuseUnsigned } from './signature.ts';
 
 export type UploadType = 'image' | 'auto' | 'raw';
@@ -81,6 +82,8 @@ async function accept(
   if (file.bytes === 0) return refuse(400, 'Empty file');
   const image = uploadType === 'raw' ? null : await imageInfo(file.path);
   if (image === null && uploadType === 'image') return refuse(400, 'Invalid image file');
+  const tooLarge = refuseLarge({ bytes: file.bytes, image }, mediaLimits(fault));
+  if (tooLarge !== null) return tooLarge;
 
   let { bytes, md5 } = file;
   if (fault?.kind === 'truncated-copy' && fault.bytes < file.bytes) {
