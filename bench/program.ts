@@ -9,10 +9,17 @@ import { fileURLToPath } from 'node:url';
 /** A program of `contenders/`, in a process of its own, with a folder for its files. */
 export type Program = { url: string; pid: number; directory: string; close(): Promise<void> };
 
-export async function startProgram(file: string, options: string[] = []): Promise<Program> {
+export async function startProgram(
+  file: string,
+  options: string[] = [],
+  env: Record<string, string> = {},
+): Promise<Program> {
   const directory = await mkdtemp(join(tmpdir(), 'hopla-bench-'));
   const program = fileURLToPath(new URL(file, import.meta.url));
-  const child = spawn(process.execPath, [program, directory, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [program, directory, ...options], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   return {
     url: await firstMatch(child, /listening (\S+)/),
     pid: child.pid ?? 0,

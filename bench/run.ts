@@ -8,8 +8,9 @@ import { metrics } from './metrics.ts';
 import type { Part } from './part.ts';
 import { sse } from './sse.ts';
 import { start } from './start.ts';
+import { whole } from './whole-report.ts';
 
-const parts: Record<string, Part> = { intake, delivery, growth, memory, metrics, sse, start };
+const parts: Record<string, Part> = { intake, delivery, whole, growth, memory, metrics, sse, start };
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
