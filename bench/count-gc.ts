@@ -8,7 +8,7 @@ import { constants, PerformanceObserver } from 'node:perf_hooks';
 const { GC_LOG } = process.env;
 const observer = new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) {
-    const { kind } = (entry as PerformanceEntry & { detail: { kind: number } }).detail;
+    const { kind } = (entry as unknown as { detail: { kind: number } }).detail;
     if (GC_LOG && kind === constants.NODE_PERFORMANCE_GC_MAJOR) appendFileSync(GC_LOG, `${entry.duration}\n`);
   }
 });
