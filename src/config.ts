@@ -48,6 +48,9 @@ const baseUrl = url('http:', 'https:')
   }, 'must have no user, password, ? or #')
   .transform((text) => text.replace(/\/+$/, ''));
 
+/** Sent in a header, and long enough that nobody guesses it. */
+const secretText = z.string().regex(/^[\x21-\x7e]{16,200}$/, 'must be 16 to 200 characters without blanks');
+
 type Setting = { schema: z.ZodType; standard?: string; example: string; meaning: string; secret?: true };
 
 /** Every setting: how it is checked, its default as one would write it, an example, and what it means. */
@@ -215,6 +218,18 @@ const settings = {
     example: '5',
     meaning: 'failed logins per minute, by user name and by address',
   },
+  MAX_STREAMS_PER_TOKEN: {
+    schema: whole(1, 1_000_000),
+    standard: '200',
+    example: '1000',
+    meaning: 'event streams that one token may have open; more are refused with 429',
+  },
+  MAX_STREAMS_PER_USER: {
+    schema: whole(1, 1_000_000),
+    standard: '1000',
+    example: '10000',
+    meaning: 'event streams open for one user, those of the upload tokens of the user’s tickets included',
+  },
   SESSION_HOURS: {
     schema: whole(1, 8760),
     standard: '168',
@@ -226,6 +241,17 @@ const settings = {
     standard: '0',
     example: '8081',
     meaning: 'TCP port of the local Cloudinary; 0 takes a free one',
+  },
+  METRICS_TOKEN: {
+    schema: secretText,
+    example: 'a-long-random-text',
+    meaning: 'bearer token that GET /metrics needs; unset, and without METRICS_PORT: only this host may read them',
+    secret: true,
+  },
+  METRICS_PORT: {
+    schema: whole(0, 65_535),
+    example: '9464',
+    meaning: 'TCP port of HOST on which GET /metrics is served, and nowhere else; 0 takes a free one',
   },
   LOG_LEVEL: {
     schema: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
@@ -269,6 +295,8 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     const example = `${name}=${settings[name].example}`;
     problems.push(`${name}="${room}" must be at least MAX_IMAGE_BYTES, ${largest}. Example: ${example}`);
   }
+  if (values.METRICS_PORT !== undefined && values.METRICS_PORT !== 0 && values.METRICS_PORT === values.PORT)
+    problems.push(`METRICS_PORT="${values.METRICS_PORT}" must be another port than PORT. Example: METRICS_PORT=9464`);
   if (problems.length > 0)
     throw new ConfigError(`The configuration has problems:\n${problems.map((line) => `  ${line}`).join('\n')}`);
   const config = values as Config;
@@ -288,7 +316,8 @@ export function describeConfig(config: Config): { name: Name; value: string; mea
 
 /** `postgres://hopla:secret@host/db` → `postgres://hopla:***@host/db`; query parameters may hold secrets too and go whole. */
 function maskSecret(text: string): string {
-  const url = new URL(text);
+  const url = URL.parse(text);
+  if (!url) return '***';
   if (url.password) url.password = '***';
   return `${url.protocol}//${url.username}${url.password ? ':***' : ''}@${url.host}${url.pathname}${url.search ? '?***' : ''}`;
 }

@@ -10,6 +10,7 @@ import { docsRoutes } from './docs/routes.ts';
 import { passBy, type Reach } from './failpoints.ts';
 import { createApp, type State } from './http/app.ts';
 import { healthRoutes, remember } from './http/health.ts';
+import { metricsRoutes } from './http/metrics.ts';
 import { openApiRoutes } from './http/openapi.ts';
 import { createRateLimit } from './http/rate-limit.ts';
 import { listen } from './http/server.ts';
@@ -53,7 +54,12 @@ import { imageOriginsOf, webRoutes } from './web/routes.ts';
 export type GatewayConfig = Config & { DATABASE_URL: string; CLOUDINARY_URL: string };
 
 /** A running gateway. `close` ends it within about 10 s and may be called twice. */
-export type Gateway = { url: string; close(): Promise<void> };
+export type Gateway = {
+  url: string;
+  /** Where `/metrics` is, if it has a port of its own. */
+  metricsUrl: string | null;
+  close(): Promise<void>;
+};
 
 /** How long running requests and transfers may go on once the gateway is told to stop, in milliseconds. */
 const GRACE_MS = 4_000;
@@ -78,6 +84,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     // Who asked is not known there, so only what may be told to everybody: 431 stops a browser's upload, no answer does not.
     refusalHeaders: config.ALLOWED_ORIGINS.includes('*') ? { 'Access-Control-Allow-Origin': '*' } : {},
   });
+  const metricsUrl = await serveMetrics(parts, starting);
   log.info(
     { url: server.url, process: parts.peers.own, staging: config.STAGING_DIR, workers: config.TRANSFER_CONCURRENCY },
     'hopla is ready',
@@ -91,6 +98,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   };
   return {
     url: server.url,
+    metricsUrl,
     close() {
       closing ??= close();
       return closing;
@@ -240,7 +248,9 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
     ticketRoutes({ db, authenticate, creations, maxOpenTickets: config.MAX_OPEN_TICKETS, baseUrlOf, offsetOf }),
     openApiRoutes(packageJson.version),
     docsRoutes(),
-    metrics.router,
+    ...(config.METRICS_PORT === undefined
+      ? [metricsRoutes({ scrape: metrics.scrape, token: config.METRICS_TOKEN, ownPort: false })]
+      : []),
     healthRoutes(checks),
     await panelRoutes({
       db,
@@ -263,6 +273,18 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   ];
   const routes = [metrics.timeRequests, ...uploads, ...routers.map((router) => router.routes())] as Middleware<State>[];
   return { routes, endStreams: events.close };
+}
+
+/** Listens for scrapes alone, where a port is set for them. */
+async function serveMetrics({ config, log, metrics }: Parts, starting: AsyncDisposableStack): Promise<string | null> {
+  if (config.METRICS_PORT === undefined) return null;
+  const router = metricsRoutes({ scrape: metrics.scrape, token: config.METRICS_TOKEN, ownPort: true });
+  const app = createApp([router.routes() as Middleware<State>], { log, allowedOrigins: [], trustProxy: false });
+  const idleMs = config.UPLOAD_IDLE_SECONDS * 1000;
+  const server = await listen(app.callback(), { host: config.HOST, port: config.METRICS_PORT, idleMs });
+  starting.defer(() => server.close(0));
+  log.info({ url: `${server.url}/metrics` }, 'metrics have a port of their own');
+  return server.url;
 }
 
 /** What `/readyz` and the panel look at. */

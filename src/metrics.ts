@@ -1,4 +1,3 @@
-import Router from '@koa/router';
 import type { Locker } from '@tus/server';
 import type { Middleware } from 'koa';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
@@ -12,7 +11,7 @@ import type { PrepareSending } from './transfers/send.ts';
 import type { Quarantine } from './uploads/quarantine.ts';
 import type { Staging } from './uploads/staging.ts';
 
-/** What this process did, and what waits in its staging area; `GET /metrics` tells it in Prometheus' text format. */
+/** What this process did, and what waits in its staging area; http/metrics.ts serves it in Prometheus' text format. */
 export type Metrics = {
   /** Counts an image as received; call it once that is committed. */
   countReceived(bytes: number): void;
@@ -26,7 +25,8 @@ export type Metrics = {
   timeRequests: Middleware<State>;
   /** Counts files that go into quarantine. */
   countQuarantined(quarantine: Quarantine): Quarantine;
-  router: Router<State>;
+  /** The text that Prometheus reads, shared by all who ask within a second. */
+  scrape(): Promise<{ contentType: string; text: string }>;
 };
 
 export type MetricsDeps = { db: Database; staging: Staging; isPaused: () => boolean };
@@ -48,6 +48,8 @@ const LOCK_SECONDS = [0.001, 0.01, 0.1, 1, 5, 10];
 
 /** A look at the backlog reads a row for each image that waits; whoever asks more often gets the same again. */
 const BACKLOG_MS = 5_000;
+/** The text of a scrape takes milliseconds to write; a flood of scrapes reads one text. */
+const SCRAPE_MS = 1_000;
 
 /** Seconds from the headers of a request to its answer; that of an upload waits for the client's bytes. */
 const REQUEST_SECONDS = [0.005, 0.025, 0.1, 0.5, 2.5, 10, 60];
@@ -138,17 +140,15 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
 
   const lookAtBacklog = sharedFor(BACKLOG_MS, () => readBacklog(db, staging.id));
 
-  const router = new Router<State>();
-  router.get('/metrics', async (ctx) => {
+  const scrape = sharedFor(SCRAPE_MS, async () => {
     const backlog = await lookAtBacklog();
     waiting.set(backlog.images);
     oldest.set(backlog.seconds);
-    ctx.type = registry.contentType;
-    ctx.set('Cache-Control', 'no-store');
-    ctx.body = await registry.metrics();
+    return { contentType: registry.contentType, text: await registry.metrics() };
   });
 
   return {
+    scrape,
     countReceived(bytes) {
       received.inc();
       receivedBytes.inc(bytes);
@@ -217,7 +217,6 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
         throw error;
       }
     },
-    router,
   };
 }
 
@@ -235,16 +234,19 @@ function labelsOf(method: string, path: string | null, status: number) {
   };
 }
 
-/** Runs `read` once for all who ask within `ms`; one that fails is not kept. */
+/** Runs `read` once for all who ask while it runs, and for `ms` after it; a failure is not kept. */
 function sharedFor<Value>(ms: number, read: () => Promise<Value>): () => Promise<Value> {
   let kept: { value: Promise<Value>; until: number } | null = null;
   return () => {
-    const now = performance.now();
-    if (kept && now < kept.until) return kept.value;
-    const own = { value: read(), until: now + ms };
-    own.value.catch(() => {
-      if (kept === own) kept = null;
-    });
+    if (kept && performance.now() < kept.until) return kept.value;
+    const own = { value: read(), until: Number.POSITIVE_INFINITY };
+    const settle = (until: number) => {
+      own.until = until;
+    };
+    own.value.then(
+      () => settle(performance.now() + ms),
+      () => settle(Number.NEGATIVE_INFINITY),
+    );
     kept = own;
     return own.value;
   };

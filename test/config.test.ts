@@ -77,11 +77,21 @@ const bad: Record<string, [value: string, says: string][]> = {
   LOGIN_FAILURES_PER_MINUTE: [['1001', 'at most 1000']],
   SESSION_HOURS: [['0', 'at least 1']],
   SANDBOX_CLOUDINARY_PORT: [['65536', 'at most 65535']],
+  MAX_STREAMS_PER_TOKEN: [['0', 'at least 1']],
+  MAX_STREAMS_PER_USER: [['-1', 'whole number']],
+  METRICS_TOKEN: [
+    ['hunter2', '16 to 200 characters'],
+    ['hunter2 and some blanks', 'without blanks'],
+  ],
+  METRICS_PORT: [
+    ['65536', 'at most 65535'],
+    ['8080', 'another port than PORT'],
+  ],
   LOG_LEVEL: [['loud', 'fatal, error, warn, info, debug, trace, silent']],
 };
 /** Any text that is not empty will do for these. */
 const free = ['HOST', 'DATA_DIR', 'STAGING_DIR'];
-const SECRETS = ['DATABASE_URL', 'CLOUDINARY_URL'];
+const SECRETS = ['DATABASE_URL', 'CLOUDINARY_URL', 'METRICS_TOKEN'];
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 

@@ -18,15 +18,28 @@ export function healthRoutes(checks: Record<'database' | 'staging' | 'storage' |
     ctx.body = { status: 'ok' };
   });
 
+  let looking: ReturnType<typeof reportOf> | null = null;
+  /** Anybody may ask, as often as they like: all who ask at once share one look at the parts. */
+  const look = () => {
+    looking ??= reportOf(checks).finally(() => {
+      looking = null;
+    });
+    return looking;
+  };
+
   router.get('/readyz', async (ctx) => {
-    const results = Object.entries(checks).map(async ([name, check]) => [name, await outcome(check)] as const);
-    const report = Object.fromEntries(await Promise.all(results));
+    const report = await look();
     ctx.set('Cache-Control', 'no-store');
     ctx.status = Object.values(report).every((result) => result === 'ok') ? 200 : 503;
     ctx.body = { checks: report };
   });
 
   return router;
+}
+
+async function reportOf(checks: Record<string, Check>): Promise<Record<string, 'ok' | 'failed'>> {
+  const results = Object.entries(checks).map(async ([name, check]) => [name, await outcome(check)] as const);
+  return Object.fromEntries(await Promise.all(results));
 }
 
 async function outcome(check: Check): Promise<'ok' | 'failed'> {

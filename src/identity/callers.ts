@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Database } from '../database/connection.ts';
-import { type Caller, findCaller, touchTokens } from './tokens.ts';
+import { type Caller, findCaller, isToken, touchTokens } from './tokens.ts';
 
 /** Who holds which token, remembered for a moment, so that the many requests of one upload ask the database once. */
 export type Callers = {
@@ -27,7 +27,7 @@ export function createCallers(db: Database): Callers {
   const forgotten = new LRUCache<string, true>({ max: ENTRIES, ttl: FORGOTTEN_MS, ttlResolution: 0 });
   const noteUse = createUseNotes(db);
   const look = async (token: string): Promise<Caller | null> => {
-    const caller = await findCaller(db, token);
+    const caller = isToken(token) ? await findCaller(db, token) : null;
     if (!caller) return null;
     known.set(token, caller);
     noteUse(caller.tokenId);

@@ -11,6 +11,13 @@ export type Caller = {
 };
 
 const PREFIX = 'hop_';
+/** A token as `issueToken` makes it: 32 bytes are 43 characters of base64url, of which the last one has two bits to spare. */
+const TOKEN = /^hop_[\w-]{42}[AEIMQUYcgkosw048]$/;
+
+/** False for text that no token can be, so that nobody asks the database for it. */
+export function isToken(text: string): boolean {
+  return TOKEN.test(text);
+}
 
 /** Opaque text of 256 random bits; the prefix lets secret scanners and people recognise it. */
 export type IssuedToken = { token: string; id: string; expiresAt: Date | null };

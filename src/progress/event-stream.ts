@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { type Piece, type TakenSocket, takeSocket, toPiece } from '../http/taken-socket.ts';
 
-/** One server-sent event; `id` is the version of the ticket. */
-export type StreamEvent = { event: string; data: unknown; id?: number };
+/** One server-sent event; `id` is the version of the ticket, or that of its end. */
+export type StreamEvent = { event: string; data: unknown; id?: number | string };
 
 /** https://html.spec.whatwg.org/multipage/server-sent-events.html; the last header keeps nginx from gathering events. */
 export const eventStreamHeaders = {
@@ -28,8 +28,12 @@ function format({ event, data, id }: StreamEvent): string {
   return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
-const BEGINNING = toPiece(`retry: ${RETRY_MS}\n\n`);
-const HEARTBEAT = toPiece(':\n\n');
+/**
+ * Neither ends with an empty line, so that both belong to the block of the event that comes next. A block without data is
+ * no event in the standard, but @microsoft/fetch-event-source hands it to its user, who then parses an empty text.
+ */
+const BEGINNING = toPiece(`retry: ${RETRY_MS}\n`);
+const HEARTBEAT = toPiece(':\n');
 
 /** An open stream to one listener. There are thousands: it keeps the connection and a number. */
 export class EventStream {

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import Router from '@koa/router';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
+import { isTerminal } from '../database/states.ts';
 import type { Context } from '../http/app.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
 import { stillValid } from '../identity/tokens.ts';
@@ -24,6 +25,8 @@ export type ProgressDeps = {
 /** What is known of an open stream: the token that opened it, its channel, and when it is its turn to beat. */
 type Listening = { tokenId: string; channel: Channel; turn: number };
 
+/** The id of an `end` event: the version that the ticket ended with. */
+const END_ID = /^(\d{1,9})-end$/;
 const HEARTBEAT_MS = 15_000;
 const BEATS = 15;
 /** How soon a stream ends whose token is no longer valid, in milliseconds. */
@@ -63,6 +66,14 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
     return stream;
   };
 
+  /** True for a listener who has heard the end of the ticket as it is now. 204 alone keeps an EventSource from coming back. */
+  const hasEnd = async (ctx: Context<CallerState>, ticketId: string) => {
+    const [, version] = END_ID.exec(ctx.get('Last-Event-ID')) ?? [];
+    if (version === undefined) return false;
+    const ticket = await findTicketOf(db, ctx.state.caller, ticketId);
+    return isTerminal(ticket) && ticket.version === Number(version);
+  };
+
   const router = new Router<CallerState>({ prefix: '/v1' });
 
   router.get('/tickets/:ticketId/events', authenticate, async (ctx) => {
@@ -71,6 +82,10 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
     if (ctx.method === 'HEAD' || !mayName(caller, ticketId)) {
       await findTicketOf(db, caller, ticketId);
       return answerHead(ctx);
+    }
+    if (await hasEnd(ctx, ticketId)) {
+      ctx.status = 204;
+      return;
     }
     const channel = channels.ofTicket(ticketId);
     try {

@@ -143,7 +143,8 @@ export class TicketChannel implements Listener {
     if (piece) stream.send(piece);
     member.version = ticket.version;
     if (!isTerminal(ticket)) return;
-    stream.send(toPieceOf({ event: 'end', data: { ticketId: ticket.id, status: ticket.status }, id: ticket.version }));
+    const { id: ticketId, status, version } = ticket;
+    stream.send(toPieceOf({ event: 'end', data: { ticketId, status }, id: `${version}-end` }));
     stream.end();
     this.#members.delete(stream);
   }

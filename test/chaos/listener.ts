@@ -88,7 +88,7 @@ async function follow(
         event = { name: 'message', id: null, data: '' };
       } else if (line.startsWith('event: ')) event.name = line.slice(7);
       else if (line.startsWith('data: ')) event.data += line.slice(6);
-      else if (line.startsWith('id: ')) event.id = Number(line.slice(4));
+      else if (line.startsWith('id: ')) event.id = Number.parseInt(line.slice(4), 10);
     }
   }
 }

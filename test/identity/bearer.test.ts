@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { connectDatabase } from '../../src/database/connection.ts';
+import { createCallers } from '../../src/identity/callers.ts';
 import { sendRequest } from '../http/raw.ts';
 import { type Api, createApi, type Json } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
@@ -50,6 +52,41 @@ describe('the Authorization header', () => {
       expect(headers['www-authenticate']).to.match(/^Bearer\b/);
       expect(JSON.parse(body)).to.include({ code: 'unauthorized', status: 401 });
       expect(body).to.not.include(token);
+    }
+  });
+
+  it('is not looked up in the database when no token looks like it', async () => {
+    const db = connectDatabase(gateway.config.DATABASE_URL);
+    try {
+      const callers = createCallers(db);
+      let asked = 0;
+      db.on('query', () => asked++);
+      const last = token.at(-1) ?? '';
+      const bad = [
+        ...[
+          '',
+          ' ',
+          'null',
+          'hop_',
+          'x'.repeat(47),
+          'x'.repeat(12_000),
+          "' OR 1=1 --",
+          `${token} `,
+          ` ${token}`,
+          `${token}\n`,
+        ],
+        ...[token.slice(0, -1), `${token}A`, token.slice(4), token.toUpperCase(), token.replace('hop_', 'hop-')],
+        ...[token.replace(/.$/, '+'), token.replace(/.$/, 'B'), `${token.slice(0, 20)}é${token.slice(21)}`],
+      ];
+      for (let n = 0; n < 50; n++) {
+        const found = await Promise.all(bad.map((text) => callers.find(text)));
+        expect(found.every((caller) => caller === null)).to.equal(true);
+      }
+      expect(asked, `queries for ${50 * bad.length} bearers`).to.equal(0);
+      expect((await callers.find(token))?.kind, `a token that ends with ${last}`).to.equal('user');
+      expect(asked).to.equal(1);
+    } finally {
+      await db.destroy();
     }
   });
 

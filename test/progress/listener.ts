@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import type { Json } from '../support/client.ts';
 
-/** One event as it came; `id` is null where it has none. */
-export type Heard = { event: string; id: number | null; data: Json; at: number };
+/** One event as it came; `id` is the version that its id begins with, null where it has none. */
+export type Heard = { event: string; id: number | null; rawId: string | null; data: Json; at: number };
 
 export type TestListener = {
   readonly status: number;
@@ -47,7 +47,8 @@ export async function listenTo(url: string, token: string, lastEventId?: string)
     const { event = 'message', id, data } = fields;
     fields = {};
     if (data === undefined) return;
-    heard.push({ event, id: id === undefined ? null : Number(id), data: JSON.parse(data), at: performance.now() });
+    const version = id === undefined ? null : Number.parseInt(id, 10);
+    heard.push({ event, id: version, rawId: id ?? null, data: JSON.parse(data), at: performance.now() });
   };
   let rest = '';
   answer.setEncoding('utf8').on('data', (piece: string) => {

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import pg from 'pg';
 import { issueToken, revokeToken } from '../../src/identity/tokens.ts';
 import { expireTicket } from '../../src/tickets/expire.ts';
+import { open } from '../http/raw.ts';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg, png } from '../support/images.ts';
@@ -84,7 +85,7 @@ describe('the events of a ticket', () => {
       'ticket completed',
       'end completed',
     ]);
-    expect(told.map(({ id }) => id)).to.deep.equal([1, 2, 2, 3, 3, 4, 4, 5, 5, 5]);
+    expect(told.map(({ rawId }) => rawId)).to.deep.equal(['1', '2', '2', '3', '3', '4', '4', '5', '5', '5-end']);
     for (const { event, id, data } of told) {
       if (event === 'ticket') expect(data.version).to.equal(id);
       if (event !== 'snapshot') expect(data.ticketId).to.equal(ticket.id);
@@ -151,6 +152,56 @@ describe('the events of a ticket', () => {
     expect(knowing.events.map(({ event, data }) => [event, data])).to.deep.equal([
       ['end', { ticketId: ticket.id, status: 'completed' }],
     ]);
+  });
+
+  it('are 204 for who has heard the end, as nothing else keeps an EventSource from coming back', async () => {
+    const ticket = await api.openTicket(1);
+    await tusUpload(png({ bytes: 1500 }), tusOptions(ticket));
+    await untilCompleted(api, ticket.id);
+    const listener = await begin(ticket);
+    await listener.ended;
+    const end = listener.events.at(-1)?.rawId ?? '';
+    const again = (token: string, id: string) => listenTo(ticket.eventsUrl, token, id);
+    expect((await again(ticket.uploadToken, end)).status).to.equal(204);
+    const stranger = (await gateway.createUser()).token;
+    expect((await again(stranger, end)).status, 'not for a stranger').to.equal(404);
+    for (const id of ['4-end', `${end}-end`, 'x-end', '-end']) {
+      const fresh = await again(ticket.uploadToken, id);
+      await fresh.ended;
+      expect(
+        fresh.events.map(({ event }) => event),
+        id,
+      ).to.deep.equal(['snapshot', 'end']);
+    }
+    const running = await api.openTicket(1);
+    const early = await begin(running, '1-end');
+    await until('a snapshot', () => early.events.length > 0);
+    early.leave();
+  });
+
+  it('have no block without data: neither the time to retry nor a heartbeat is one', async () => {
+    const ticket = await api.openTicket(2);
+    for (const last of ['', 'Last-Event-ID: 1\r\n']) {
+      const socket = open(gateway.url);
+      let text = '';
+      socket.on('data', (piece) => {
+        text += piece;
+      });
+      socket.write(
+        `GET ${new URL(ticket.eventsUrl).pathname} HTTP/1.0\r\n${last}Authorization: Bearer ${ticket.uploadToken}\r\n\r\n`,
+      );
+      await until('the beginning', () => text.includes('retry: 2000\n'));
+      await gateway
+        .db('tickets')
+        .where({ id: ticket.id })
+        .select(gateway.db.raw('announce(to_jsonb(tickets) || \'{"version": 99}\', NULL)'));
+      await until('an event', () => text.includes('event: ticket'));
+      const [, body = ''] = text.split('\r\n\r\n');
+      const blocks = body.split('\n\n').slice(0, -1);
+      for (const block of blocks) expect(block).to.match(/^data: ./m);
+      expect(blocks[0]).to.match(/^retry: 2000\n/);
+      socket.destroy();
+    }
   });
 
   it('of a ticket that runs out tell of every upload that ends with it, then end', async () => {
@@ -294,7 +345,7 @@ describe('the events of a ticket', () => {
     await untilCompleted(api, ticket.id);
     try {
       const { stdout } = await asked;
-      expect(stdout).to.match(/^retry: 2000\n\nid: \d+\nevent: snapshot\ndata: \{.*\}\n\n/);
+      expect(stdout).to.match(/^retry: 2000\nid: \d+\nevent: snapshot\ndata: \{.*\}\n\n/);
       expect(stdout).to.match(/event: end\ndata: \{.*"completed".*\}\n\n$/);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') this.skip();

@@ -106,10 +106,10 @@ export const imageEvent = { ticketId: TICKET_ID, ...image };
 export const endEvent = { ticketId: TICKET_ID, status: 'completed' };
 
 /** As they come over the wire. */
-export function eventText(events: readonly { event: string; data: object; id?: number }[]): string {
+export function eventText(events: readonly { event: string; data: object; id?: number | string }[]): string {
   const blocks = events.map(
     ({ event, data, id }) =>
       `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`,
   );
-  return `retry: 2000\n\n${blocks.join('')}`;
+  return `retry: 2000\n${blocks.join('')}`;
 }

@@ -7,10 +7,11 @@ const EVENTS = `| event | data | id |
 | \`image\` | ImageEvent: one image, after a change; a rejected one says why in its \`error\` | version |
 | \`ticket\` | TicketEvent: the ticket, after a change | version |
 | \`progress\` | Progress: at most four a second per image and leg | none |
-| \`end\` | EndEvent: the ticket is completed, or expired with nothing under way; the stream closes | version |
+| \`end\` | EndEvent: the ticket is completed, or expired with nothing under way; the stream closes | \`<version>-end\` |
 
-\`retry: 2000\` comes first, and a comment every 15 s keeps the connection alive. A connection that was lost and comes
-back gets a new \`snapshot\`. The browser’s own EventSource cannot send a token: use sse.js, \`hopla/client\` or fetch.`;
+\`retry: 2000\` comes first, in the block of the first event, and a comment line every 15 s keeps the connection alive. A
+connection that was lost and comes back gets a new \`snapshot\`; one that comes back after the \`end\` gets 204, which tells an
+EventSource to stop. The browser’s own EventSource cannot send a token: use sse.js, \`hopla/client\` or fetch.`;
 
 const follow = [
   { event: 'image', data: examples.imageEvent, id: 7 },
@@ -38,7 +39,7 @@ export const progressPaths = {
         parameter(
           'header',
           'Last-Event-ID',
-          'the version seen last: when it is the current one the snapshot is left out',
+          'the id seen last: with the current version the snapshot is left out, with that of the end the answer is 204',
           { type: 'string', examples: ['7'] },
         ),
       ],
@@ -47,11 +48,12 @@ export const progressPaths = {
           examples.eventText([
             { event: 'snapshot', data: examples.ticketDetail, id: 6 },
             ...follow,
-            { event: 'end', data: examples.endEvent, id: 12 },
+            { event: 'end', data: examples.endEvent, id: '12-end' },
           ]),
           { snapshot: ref('TicketDetail'), ...changes, end: ref('EndEvent') },
         ),
-        ...problems('unauthorized', 'ticket-not-found', ...ALWAYS, ...OUTAGES),
+        204: answer('The listener has heard the end already'),
+        ...problems('unauthorized', 'ticket-not-found', 'too-many-requests', ...ALWAYS, ...OUTAGES),
       },
     },
   },
@@ -63,7 +65,7 @@ export const progressPaths = {
       description: 'As for one ticket, without `snapshot` and `end`; every event names its `ticketId`.',
       responses: {
         200: eventStream(examples.eventText(follow), changes),
-        ...problems('unauthorized', 'forbidden', ...ALWAYS, ...OUTAGES),
+        ...problems('unauthorized', 'forbidden', 'too-many-requests', ...ALWAYS, ...OUTAGES),
       },
     },
   },

@@ -1,4 +1,4 @@
-import { ALWAYS, answer, json, problems } from './parts.ts';
+import { ALWAYS, answer, json, OUTAGES, problems } from './parts.ts';
 
 const checks = { database: 'ok', staging: 'ok', storage: 'ok', queue: 'ok' };
 
@@ -30,6 +30,8 @@ export const runningPaths = {
       operationId: 'metrics',
       tags: ['Running'],
       summary: 'What this process did and what waits, for Prometheus',
+      description:
+        'With the setting METRICS_TOKEN for who sends that as bearer token. Without, and without METRICS_PORT, for callers on the same host alone; 404 for all others.',
       security: [],
       responses: {
         200: answer('Prometheus text format', {
@@ -40,7 +42,7 @@ export const runningPaths = {
             },
           },
         }),
-        ...problems(...ALWAYS, 'internal-error'),
+        ...problems('unauthorized', 'not-found', ...ALWAYS, ...OUTAGES),
       },
     },
   },

@@ -46,7 +46,9 @@ export function follow(url, token, { onOpen, onEvent, onLost, onRefused }) {
     for (const type of /** @type {const} */ (['snapshot', 'ticket', 'image', 'progress', 'end'])) {
       current.addEventListener(type, (/** @type {any} */ event) => {
         if (type === 'end') close();
-        onEvent(/** @type {any} */ ({ type, data: JSON.parse(event.data), version: Number(event.id) }));
+        onEvent(
+          /** @type {any} */ ({ type, data: JSON.parse(event.data), version: Number.parseInt(event.id, 10) || 0 }),
+        );
       });
     }
     current.addEventListener('readystatechange', (/** @type {any} */ event) => {

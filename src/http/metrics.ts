@@ -1,0 +1,52 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIPv6 } from 'node:net';
+import Router from '@koa/router';
+import { HoplaError } from '../errors.ts';
+import type { State } from './app.ts';
+
+export type MetricsRoutesDeps = {
+  scrape: () => Promise<{ contentType: string; text: string }>;
+  /** The bearer token that a scrape needs. */
+  token: string | undefined;
+  /** Whether the address is for scrapes alone, so that it is known who reaches it. */
+  ownPort: boolean;
+};
+
+/** Headers that a proxy adds: the client behind it is not on this host, although the proxy may be. */
+const PROXY_HEADERS = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip'];
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+
+/** `GET /metrics`: for who has the token; without one for everybody on a port of its own, else for this host alone. */
+export function metricsRoutes({ scrape, token, ownPort }: MetricsRoutesDeps): Router<State> {
+  const router = new Router<State>({ sensitive: true, strict: true });
+  router.get('/metrics', async (ctx) => {
+    if (token !== undefined) assertToken(ctx.get('Authorization'), token);
+    else if (!ownPort && !isFromThisHost(ctx.req)) throw new HoplaError('not-found');
+    const { contentType, text } = await scrape();
+    ctx.type = contentType;
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = text;
+  });
+  return router;
+}
+
+function assertToken(authorization: string, token: string): void {
+  const [, presented = ''] = /^Bearer (.+)$/i.exec(authorization) ?? [];
+  // Digests are of one length, and tell nothing of how much of a guess was right.
+  if (timingSafeEqual(digest(presented), digest(token))) return;
+  throw new HoplaError('unauthorized', 'Send METRICS_TOKEN as Authorization: Bearer <token>.');
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+function isFromThisHost({ socket, headers }: IncomingMessage): boolean {
+  const address = socket.remoteAddress ?? '';
+  const isLoopback = loopback.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  return isLoopback && !PROXY_HEADERS.some((name) => headers[name] !== undefined);
+}
