@@ -43,7 +43,7 @@ export const errorKinds = {
   'staging-full': shown(507, 'There is no room for this image just now'),
   'user-staging-full': shown(507, 'Too many images of this user wait for the storage'),
   // Of transfers: seen in an image's `error`, never as an HTTP answer.
-  'storage-refused': hidden(502, 'The storage refuses this image'),
+  'storage-refused': hidden(502, 'The storage refuses this image; it is kept here until an administrator acts'),
   'storage-misconfigured': hidden(502, 'The storage does not accept our account'),
   'storage-unavailable': hidden(502, 'The storage cannot be reached or fails'),
   'storage-mismatch': hidden(502, 'The storage holds other bytes than were sent'),
@@ -51,6 +51,10 @@ export const errorKinds = {
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof errorKinds;
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(errorKinds, text);
+}
 
 /** What may go with an error: members of the problem document, response headers, and the cause for the log. */
 export type ErrorExtras = {

@@ -45,11 +45,18 @@ export function viewOwnedTicket(ticket: Ticket, username: string, baseUrl: strin
 
 /** A ticket's detail as the HTTP contract shows it, and whose it is. */
 export async function viewOwnedDetail({ ticket, owner, images }: TicketDetail, baseUrl: string, offsetOf: OffsetOf) {
-  return { ...(await viewDetail(ticket, images, baseUrl, offsetOf)), username: owner.username };
+  const detail = await viewDetail(ticket, images, baseUrl, offsetOf);
+  const shown = detail.images.map((image, nth) => ({ ...image, ...vendorError(images[nth]) }));
+  return { ...detail, images: shown, username: owner.username };
 }
 
 /** An image as the HTTP contract shows it, its ticket, and the staging area that has or had its file. */
 export async function viewPlacedImage(image: Image, offsetOf: OffsetOf) {
   const offset = image.status === 'uploading' ? await offsetOf(image) : 0;
-  return { ...viewImage(image, offset), ticketId: image.ticketId, staging: image.staging };
+  return { ...viewImage(image, offset), ...vendorError(image), ticketId: image.ticketId, staging: image.staging };
+}
+
+/** An image's error in the words of whoever reported it: the admin side alone is told what a store says. */
+function vendorError(image: Image | undefined) {
+  return { error: image?.errorCode ? { code: image.errorCode, message: image.errorMessage ?? '' } : null };
 }

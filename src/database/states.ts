@@ -12,10 +12,11 @@
  * transferring  a worker sends it to the storage (again, after a try that ended without a receipt); from the queue, where
  *               others wait, an image that is stored within a moment goes there from `received` at once
  * stored        the storage's receipt is committed; the staged file goes next
- * failed        the storage kept failing or the staged file is lost; an admin may put it back to `received`
- * rejected      not an acceptable image: found here while uploading, or refused by the storage for good
+ * failed        the storage refuses it or kept failing, or the staged file is lost; the file and the place are kept until an
+ *               admin puts it back to `received`, or deletes it
+ * rejected      not an acceptable image, found while uploading: never after `received`, which the table makes sure of
  * cancelled     the client ended the upload, or an admin deletes the ticket of an image that is not stored yet
- * expired       the ticket's time ran out before the last byte
+ * expired       the ticket's time ran out before the last byte: likewise
  *
  * The first five hold a place in the ticket, the last three gave it back. `stored` and those three are final.
  *

@@ -68,7 +68,8 @@ export function clockOf(answer: Answer): number | undefined {
 }
 
 // 400 says many things. Only what speaks of the file itself stays true when the same request is made again: "Missing
-// required parameter - file", for one, is what a body garbled on its way looks like.
+// required parameter - file", for one, is what a body garbled on its way looks like. What follows from it is no more than who
+// is asked first, a person or the store: the image is kept either way.
 const ABOUT_FILE = /\b(file|image|video|format|resource)\b/i;
 const FOR_GOOD = /\b(invalid|empty|unsupported|corrupt|not supported|not allowed|too large|maximum)\b/i;
 

@@ -42,7 +42,7 @@ export type Put = (options: PutOptions) => Promise<Receipt>;
 /**
  * Where images go. A store is safe to call again after any ending, success included.
  *
- * Failures are `HoplaError`s: `storage-refused` (this image will never be taken), `storage-misconfigured` (account or
+ * Failures are `HoplaError`s: `storage-refused` (this image is not taken, as things are), `storage-misconfigured` (account or
  * credentials: no image will be taken until a person acts), `storage-mismatch` (it holds other bytes; try again),
  * `staged-file-lost` (our own file is gone), `storage-unavailable` (everything else and every ambiguous end; with
  * `retryAfterMs` when the store said so).

@@ -38,7 +38,7 @@ export const ImageView = z
       .strictObject({ code: z.string(), message: z.string() })
       .nullable()
       .describe(
-        'why it was rejected or failed, or is tried again: a code of a refused upload, or `storage-refused`, `storage-misconfigured`, `storage-unavailable`, `storage-mismatch`, `staged-file-lost`',
+        'why it was rejected or failed, or is tried again: a code of a refused upload, or `storage-refused`, `storage-misconfigured`, `storage-unavailable`, `storage-mismatch`, `staged-file-lost`. The words are those of this gateway, never those of the store. An image that was received is never rejected: it is `failed`, and kept, until an administrator retries or deletes it',
       ),
     createdAt: Time,
     receivedAt: Time.nullable(),

@@ -1,4 +1,5 @@
 import type { Image, Ticket } from '../database/models.ts';
+import { errorKinds, isErrorCode } from '../errors.ts';
 
 /** Bytes of an image that are here: asked for while it is uploading, and known afterwards. */
 export type OffsetOf = (image: Image) => Promise<number>;
@@ -42,11 +43,18 @@ export function viewImage(image: Image, offset: number) {
     url: image.url,
     storage: provider && key ? { provider, key, assetId: image.storageAssetId, version: image.storageVersion } : null,
     attempts: image.attempts,
-    error: image.errorCode ? { code: image.errorCode, message: image.errorMessage ?? '' } : null,
+    error: viewError(image),
     createdAt: image.createdAt.toISOString(),
     receivedAt: image.receivedAt?.toISOString() ?? null,
     storedAt: image.storedAt?.toISOString() ?? null,
   };
+}
+
+/** What went wrong with an image, in words of our own where the text of the row may be the store's. */
+function viewError({ errorCode: code, errorMessage }: Image): { code: string; message: string } | null {
+  if (code === null) return null;
+  const kind = isErrorCode(code) ? errorKinds[code] : null;
+  return { code, message: (kind?.expose ? errorMessage : kind?.title) ?? '' };
 }
 
 /** A ticket with its images: the detail, and the snapshot that opens an event stream. */

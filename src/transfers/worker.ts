@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Image } from '../database/models.ts';
+import { Image } from '../database/models.ts';
 import type { ReceivedImage } from '../tickets/receive.ts';
 import { type HeldClaim, holdClaims } from './claims.ts';
+import { forgetEnded } from './ended.ts';
+import { ClaimLost, handBack } from './failure.ts';
 import { queueOf } from './queue.ts';
-import { ClaimLost, forgetEnded, handBack, type TransferDeps, transferImage } from './transfer.ts';
+import { type TransferDeps, transferImage } from './transfer.ts';
 import { createTurns, type TakeTurn } from './turns.ts';
 
 export type Workers = {
@@ -151,7 +153,7 @@ export function startWorkers(deps: Omit<TransferDeps, 'takeTurn'>, concurrency: 
     } catch (error) {
       if (!(error instanceof ClaimLost)) throw error;
     }
-    await forgetEnded(deps, claim.data.imageId);
+    await forgetEnded(deps, await Image.query(deps.db).findById(claim.data.imageId));
     return false;
   };
 

@@ -2,10 +2,6 @@ import { type ErrorCode, errorKinds } from '../errors.ts';
 import { escapeHtml } from './document.ts';
 import { problems } from './problems.ts';
 
-export function isErrorCode(text: string): text is ErrorCode {
-  return Object.hasOwn(errorKinds, text);
-}
-
 export function problemTitle(code: ErrorCode): string {
   return errorKinds[code].title;
 }

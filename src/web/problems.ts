@@ -156,9 +156,10 @@ export const problems: Record<ErrorCode, Explanation> = {
     remedy: PASSES,
   },
   'storage-refused': {
-    meaning: 'The storage looked at this photo and does not take it: it may be damaged inside.',
+    meaning:
+      'The storage does not take this photo: it may be larger than the storage allows, or damaged inside. The photo is kept here.',
     remedy:
-      'Its place in the ticket is free again. Open the photo in a photo program, save it anew, and choose it again.',
+      'Nothing is lost, and nothing needs to be uploaded again. An administrator sees why, and can have the photo sent again or delete it.',
   },
   'storage-misconfigured': {
     meaning: 'The storage does not accept the account that this gateway uses.',

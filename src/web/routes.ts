@@ -1,10 +1,10 @@
 import Router from '@koa/router';
-import { HoplaError } from '../errors.ts';
+import { HoplaError, isErrorCode } from '../errors.ts';
 import type { State } from '../http/app.ts';
 import { parseCloudinaryUrl } from '../storage/cloudinary-account.ts';
 import { loadAssets } from './assets.ts';
 import { type HtmlDocument, textPage, uploadPage } from './document.ts';
-import { isErrorCode, problemBody, problemList, problemTitle } from './problem-page.ts';
+import { problemBody, problemList, problemTitle } from './problem-page.ts';
 
 export type WebSettings = {
   /** Where images are stored, as `cloudinary://…`: the page may show images from there and from nowhere else. */

@@ -107,10 +107,10 @@ describe('hopla admin images', () => {
 
     it('sends every failed image of every ticket again', async () => {
       const [one, two] = [await failed(2), await failed(1)];
-      const { stdout } = await admin(['images', 'retry', '--all-failed']);
+      const { stdout } = await admin(['images', 'retry', '--all']);
       expect(stdout).to.equal('3 of 3 failed images are on their way again\n');
       for (const { id } of [one, two]) await untilCompleted(api, id);
-      expect((await admin(['images', 'retry', '--all-failed'])).stdout).to.match(/^0 of 0 /);
+      expect((await admin(['images', 'retry', '--all'])).stdout).to.match(/^0 of 0 /);
     });
 
     it('makes one job of an image that is retried twice at once', async () => {
@@ -124,7 +124,7 @@ describe('hopla admin images', () => {
     });
 
     it('wants to hear which, and knows no others', async () => {
-      const usage = [[], ['x', '--all-failed'], ['--ticket', 'x', '--all-failed']];
+      const usage = [[], ['x', '--all'], ['--ticket', 'x', '--all']];
       for (const args of usage) expect((await admin(['images', 'retry', ...args])).code).to.equal(2);
       const unknown = await admin(['images', 'retry', '0197f0c6-0000-7000-8000-000000000000']);
       expect(unknown.code).to.equal(1);

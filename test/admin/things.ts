@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Database } from '../../src/database/connection.ts';
 import type { Image } from '../../src/database/models.ts';
-import type { ImageStatus } from '../../src/database/states.ts';
+import { type ImageStatus, isReceived } from '../../src/database/states.ts';
 import { claimPlaces } from '../../src/tickets/claim.ts';
 import { type ImageChanges, moveImage } from '../../src/tickets/transition.ts';
 import { enqueueTransfers } from '../../src/transfers/queue.ts';
@@ -22,7 +22,7 @@ export async function makeImage(
   if (!image) throw new Error('there was no place');
   if (status === 'uploading') return image;
   const received = { size, sha256: sha256 ?? 'a'.repeat(64), md5: md5 ?? 'b'.repeat(32), received_at: new Date() };
-  const facts: ImageChanges = status === 'cancelled' ? {} : received;
+  const facts: ImageChanges = isReceived(status) ? received : {};
   if (status === 'stored') {
     const key = `hopla/${imageId}`;
     Object.assign(facts, { storage_key: key, url: `https://img.example/${key}`, stored_at: new Date() });

@@ -13,8 +13,8 @@ const unfinished = ['uploading', 'received', 'transferring', 'failed'];
 const steps: Record<string, readonly string[]> = {
   new: ['uploading', 'received'],
   uploading: ['uploading', 'received', 'rejected', 'cancelled', 'expired'],
-  received: ['transferring', 'received', 'stored', 'failed', 'rejected'],
-  transferring: ['transferring', 'received', 'stored', 'failed', 'rejected'],
+  received: ['transferring', 'received', 'stored', 'failed'],
+  transferring: ['transferring', 'received', 'stored', 'failed'],
   failed: ['received'],
 };
 

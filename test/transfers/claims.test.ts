@@ -4,12 +4,14 @@ import { Image } from '../../src/database/models.ts';
 import { HoplaError } from '../../src/errors.ts';
 import { passBy, type Reach } from '../../src/failpoints.ts';
 import { createCloudinaryStorage } from '../../src/storage/cloudinary.ts';
+import type { Receipt } from '../../src/storage/port.ts';
 import { moveImage } from '../../src/tickets/transition.ts';
 import { createBreaker } from '../../src/transfers/breaker.ts';
-import { createBoss, queueOf, type TransferJob } from '../../src/transfers/queue.ts';
+import { ClaimLost } from '../../src/transfers/failure.ts';
+import { type Claim, createBoss, queueOf, type TransferJob } from '../../src/transfers/queue.ts';
 import { createRecords } from '../../src/transfers/records.ts';
 import { createSending } from '../../src/transfers/send.ts';
-import { ClaimLost, type TransferDeps, transferImage } from '../../src/transfers/transfer.ts';
+import { type TransferDeps, transferImage } from '../../src/transfers/transfer.ts';
 import { createTurns } from '../../src/transfers/turns.ts';
 import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
 import { startDiskThread } from '../../src/uploads/disk-thread.ts';
@@ -112,7 +114,7 @@ describe('a worker', () => {
 
   for (const [what, status, message] of [
     ['give up', 500, 'trouble'],
-    ['reject the image', 400, 'Invalid image file'],
+    ['give up on what the storage refuses', 400, 'Invalid image file'],
   ] as const) {
     it(`that lost its job cannot ${what}: the other one decides`, async () => {
       const first = await fetchJob();
@@ -140,6 +142,49 @@ describe('a worker', () => {
       .map(({ operation, answered }) => `${operation} ${answered}`);
     expect(answered).to.deep.equal(['upload 200', 'destroy 200']);
     expect(await jobState()).to.equal('gone');
+  });
+
+  /** Deletes the image's row by hand, as an older backup of the database is without it. */
+  const loseRow = async () => {
+    await gateway.db('images').where({ id: begun.imageId }).delete();
+    return () => staging.remove(begun.imageId);
+  };
+
+  it('leaves an image alone, here and in the storage, whose row is gone without anybody having deleted it', async () => {
+    const job = await fetchJob();
+    let tidy: (() => Promise<void>) | undefined;
+    const reach = at('transfer.answered', async () => {
+      tidy = await loseRow();
+    });
+    expect(await transferImage({ ...deps, reach }, job, noAbort)).to.deep.equal({ state: 'done' });
+    expect(await gateway.stagedFiles()).to.deep.equal([begun.imageId]);
+    const asked = gateway.cloudinary.ledger.entries({ publicId: `hopla/${begun.imageId}` });
+    expect(asked.map(({ operation }) => operation)).to.deep.equal(['upload']);
+    expect(book.lines.filter(({ msg, imageId }) => /^ALARM/.test(msg) && imageId === begun.imageId)).to.have.length(1);
+    await tidy?.();
+  });
+
+  it('leaves the file of an image alone that has a job and no row', async () => {
+    const job = await fetchJob();
+    const tidy = await loseRow();
+    expect(await transferImage(deps, job, noAbort)).to.deep.equal({ state: 'done' });
+    expect(await gateway.stagedFiles()).to.deep.equal([begun.imageId]);
+    expect(gateway.cloudinary.ledger.entries({ publicId: `hopla/${begun.imageId}` })).to.deep.equal([]);
+    await tidy();
+  });
+
+  it('counts a receipt that no table takes as a failure, with a code and a delay', async () => {
+    const records = {
+      ...deps.records,
+      store: (claim: Claim, receipt: Receipt) => deps.records.store(claim, { ...receipt, key: 'a\0b' }),
+    };
+    const end = await transferImage({ ...deps, records, maxAttempts: 2 }, await fetchJob(), noAbort);
+    expect(end).to.have.property('delayMs').above(0);
+    const tried = await image();
+    expect(tried).to.include({ status: 'received', attempts: 1, errorCode: 'storage-unavailable' });
+    await gateway.db('pgboss.job').where({ id: begun.imageId }).update({ start_after: gateway.db.fn.now() });
+    await transferImage(deps, await fetchJob(), noAbort);
+    await expectStoredOnce(`${gateway.config.DATA_DIR}/cloudinary`, await untilImage(api, begun, ['stored']), bytes);
   });
 
   it('that lost its job and succeeds all the same is believed, and the other one finds it done', async () => {

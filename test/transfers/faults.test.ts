@@ -111,6 +111,15 @@ describe('an image whose transfer goes wrong', () => {
     gateway = await startTestGateway(settings, book.log);
     api = createApi(gateway.url, (await gateway.createUser()).token);
   };
+  /** Has an admin send these images again. */
+  const retry = async (all: Begun[]) => {
+    const staging = await openStaging({ directory: gateway.config.STAGING_DIR, budgetBytes: 0, freeBytes: 0 });
+    const boss = createBoss(gateway.config.DATABASE_URL, book.log);
+    await boss.start();
+    const deps = { db: gateway.db, by: { name: 'cli:test', userId: null }, staging, boss: async () => boss };
+    for (const { imageId } of all) await retryImage(deps, imageId);
+    await boss.stop({ graceful: false });
+  };
   const expectNothingLeft = async () => {
     await until('staging is empty', async () => (await gateway.stagedFiles()).length === 0);
     expect(openFiles(gateway.config.STAGING_DIR)).to.deep.equal([]);
@@ -210,16 +219,7 @@ describe('an image whose transfer goes wrong', () => {
       await Promise.all([...sent.values()].map(({ begun }) => untilImage(api, begun, ['failed'])));
       expect(openFiles(gateway.config.STAGING_DIR)).to.deep.equal([]);
       gateway.cloudinary.faults.clear();
-      const staging = await openStaging({ directory: gateway.config.STAGING_DIR, budgetBytes: 0, freeBytes: 0 });
-      const boss = createBoss(gateway.config.DATABASE_URL, book.log);
-      await boss.start();
-      for (const { begun } of sent.values()) {
-        await retryImage(
-          { db: gateway.db, by: { name: 'cli:test', userId: null }, staging, boss: async () => boss },
-          begun.imageId,
-        );
-      }
-      await boss.stop({ graceful: false });
+      await retry([...sent.values()].map(({ begun }) => begun));
       for (const { begun, bytes } of sent.values()) {
         await expectStoredOnce(cloudinaryDirectory(), await untilImage(api, begun, ['stored']), bytes);
         expect((await api.ticket(begun.ticket.id)).status).to.equal('completed');
@@ -241,22 +241,49 @@ describe('an image whose transfer goes wrong', () => {
       { kind: 'early-answer', status: 413, afterwards: 'stall' },
     ];
     for (const fault of refusals) {
-      it(`is rejected, and its place free again, after ${JSON.stringify(fault)}`, async () => {
-        const begun = await send(photo(fault), fault);
-        const image = await untilImage(api, begun, ['rejected']);
+      it(`is failed at once, with its file and its place, until an admin acts, after ${JSON.stringify(fault)}`, async () => {
+        const bytes = photo(fault);
+        const begun = await send(bytes, fault);
+        const image = await untilImage(api, begun, ['failed']);
         expect(image).to.deep.include({ attempts: 1 });
-        expect(image.error.code).to.equal('storage-refused');
+        expect(image.error).to.deep.equal({
+          code: 'storage-refused',
+          message: 'The storage refuses this image; it is kept here until an administrator acts',
+        });
         expect(uploads(begun)).to.have.length(1);
-        await expectNothingLeft();
-        expect(await api.ticket(begun.ticket.id)).to.deep.include({ status: 'pending' });
+        expect(await gateway.stagedFiles()).to.include(begun.imageId);
+        const ticket = await api.ticket(begun.ticket.id);
+        expect(ticket.status).to.equal('processing');
+        expect(ticket.counts).to.deep.equal({ expected: 1, uploading: 0, received: 0, stored: 0, failed: 1 });
+        const alarm = book.lines.find(({ msg, imageId }) => /^ALARM.*refuses/.test(msg) && imageId === begun.imageId);
+        expect(alarm).to.include({ level: 50, code: 'storage-refused' });
+        expect(alarm?.err.message).to.contain('Cloudinary answered');
 
-        const bytes = photo();
-        const again = await beginUpload(api, begun.ticket, bytes);
-        await again.send();
-        await expectStoredOnce(cloudinaryDirectory(), await untilImage(api, again, ['stored']), bytes);
+        gateway.cloudinary.faults.clear();
+        await retry([begun]);
+        await expectStoredOnce(cloudinaryDirectory(), await untilImage(api, begun, ['stored']), bytes);
         await expectNothingLeft();
       });
     }
+
+    it('is failed and kept when the storage has a smaller limit, and stored once that is raised', async () => {
+      const limits: Fault = { kind: 'media-limits', image_max_size_bytes: SMALL - 1 };
+      gateway.cloudinary.faults.add({ fault: limits });
+      const bytes = photo();
+      const begun = await beginUpload(api, await api.openTicket(1), bytes);
+      await begun.send();
+      const image = await untilImage(api, begun, ['failed']);
+      expect(image.error.code).to.equal('storage-refused');
+      expect(JSON.stringify(image)).not.to.match(/upgrade|cloudinary/i);
+      const row = await gateway.db('images').where({ id: begun.imageId }).first();
+      expect(row.error_message).to.contain('Upgrade your plan');
+
+      gateway.cloudinary.faults.clear();
+      await gateway.restart({ TRANSFER_CONCURRENCY: '2' });
+      expect(await gateway.stagedFiles()).to.deep.equal([begun.imageId]);
+      await retry([begun]);
+      await expectStoredOnce(cloudinaryDirectory(), await untilImage(api, begun, ['stored']), bytes);
+    });
 
     for (const status of [401, 403]) {
       it(`waits, loudly and without using up tries, while the account is refused with ${status}`, async () => {

@@ -96,17 +96,17 @@ describe('an upload in each of its states', () => {
     await gateway.restart(resting);
   });
 
-  it('is gone once the storage has refused it for good', async () => {
+  it('is complete, and keeps its place, when the storage has refused it for good', async () => {
     const { ticket, endpoint } = await open();
     const url = await endpoint.begin({ size, body: photo });
     const fault = { kind: 'status', status: 400, message: 'Invalid image file' } as const;
     const lift = gateway.cloudinary.faults.add({ match: { operation: 'upload' }, fault });
     await gateway.restart({ TRANSFER_CONCURRENCY: '2' });
-    await until('the image is rejected', async () => (await statusOf(ticket.id)) === 'rejected');
-    await expectGone(endpoint, url);
+    await until('the image has failed', async () => (await statusOf(ticket.id)) === 'failed');
+    await expectComplete(endpoint, url);
+    expectProblem(await endpoint.create({ size, body: photo }), 422, 'ticket-full');
     lift();
     await gateway.restart(resting);
-    await endpoint.begin({ size, body: photo });
   });
 
   it('is gone once it was cancelled, and its place is free', async () => {

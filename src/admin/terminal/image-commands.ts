@@ -27,7 +27,7 @@ export const imageColumns: Column<Image>[] = [
 ];
 
 type ListOptions = CommonOptions & { ticket: string; limit: number; cursor?: string };
-type RetryOptions = CommonOptions & { ticket?: string; allFailed?: boolean };
+type RetryOptions = CommonOptions & { ticket?: string; all?: boolean };
 
 /** `images list|retry` */
 export function imageCommands(images: Command, run: Run): Command {
@@ -51,11 +51,11 @@ export function imageCommands(images: Command, run: Run): Command {
     .description('send failed images to the storage again; tries are counted from zero')
     .argument('[id]', 'one image')
     .option('--ticket <id>', 'every failed image of this ticket')
-    .option('--all-failed', 'every failed image there is')
+    .option('--all', 'every failed image there is')
     .action((imageId: string | undefined, options: RetryOptions) =>
       run(options, async (work) => {
-        const ways = [imageId, options.ticket, options.allFailed].filter((way) => way !== undefined);
-        if (ways.length !== 1) throw new UsageError('Give one of: an image id, --ticket ID, --all-failed.');
+        const ways = [imageId, options.ticket, options.all].filter((way) => way !== undefined);
+        if (ways.length !== 1) throw new UsageError('Give one of: an image id, --ticket ID, --all.');
         const deps = await openRetry(work);
         if (imageId !== undefined) {
           return reportRetries([{ image: await retryImage(deps, imageId.toLowerCase()), refused: null }]);
