@@ -8,11 +8,12 @@ import { connectDatabase, migrate } from './database/connection.ts';
 import { isStaged } from './database/states.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { passBy, type Reach } from './failpoints.ts';
-import { createApp, type State } from './http/app.ts';
+import { createApp, type State, standingHeaders } from './http/app.ts';
 import { healthRoutes, remember } from './http/health.ts';
 import { metricsRoutes } from './http/metrics.ts';
 import { openApiRoutes } from './http/openapi.ts';
 import { createRateLimit } from './http/rate-limit.ts';
+import { type Route, routesOf } from './http/router.ts';
 import { listen } from './http/server.ts';
 import { createAuthentication } from './identity/bearer.ts';
 import { createCallers } from './identity/callers.ts';
@@ -58,6 +59,8 @@ export type Gateway = {
   url: string;
   /** Where `/metrics` is, if it has a port of its own. */
   metricsUrl: string | null;
+  /** Every route that is answered. */
+  routes: readonly Route[];
   close(): Promise<void>;
 };
 
@@ -74,15 +77,25 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   await using starting = new AsyncDisposableStack();
   const parts = await openParts(config, log, reach, starting);
   const workers = await startTransfers(parts, starting);
-  const { routes, endStreams } = await createRoutes(parts, starting);
-  const app = createApp(routes, { log, allowedOrigins: config.ALLOWED_ORIGINS, trustProxy: config.TRUST_PROXY });
+  const { routes, area, endStreams } = await createRoutes(parts, starting);
+  const headers = standingHeaders(config.PUBLIC_URL);
+  const app = createApp(routes, {
+    log,
+    allowedOrigins: config.ALLOWED_ORIGINS,
+    trustProxy: config.TRUST_PROXY,
+    headers,
+    area,
+  });
   const server = await listen(app.callback(), {
     host: config.HOST,
     port: config.PORT,
     idleMs: config.UPLOAD_IDLE_SECONDS * 1000,
     minBytesPerSecond: config.UPLOAD_MIN_BYTES_PER_SECOND,
     // Who asked is not known there, so only what may be told to everybody: 431 stops a browser's upload, no answer does not.
-    refusalHeaders: config.ALLOWED_ORIGINS.includes('*') ? { 'Access-Control-Allow-Origin': '*' } : {},
+    refusalHeaders: {
+      ...headers,
+      ...(config.ALLOWED_ORIGINS.includes('*') ? { 'Access-Control-Allow-Origin': '*' } : {}),
+    },
   });
   const metricsUrl = await serveMetrics(parts, starting);
   log.info(
@@ -99,6 +112,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
   return {
     url: server.url,
     metricsUrl,
+    routes: routesOf(routes),
     close() {
       closing ??= close();
       return closing;
@@ -242,6 +256,18 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });
   const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf, log });
   starting.defer(() => events.close(0));
+  const panel = await panelRoutes({
+    db,
+    boss,
+    staging,
+    storage,
+    callers,
+    checks,
+    isPaused: () => breaker.paused,
+    publicUrl: config.PUBLIC_URL,
+    failuresPerMinute,
+    imageOrigins: imageOriginsOf(config.CLOUDINARY_URL),
+  });
   const routers = [
     identityRoutes({ db, callers, authenticate, sessionHours: config.SESSION_HOURS, failuresPerMinute }),
     events.router,
@@ -252,18 +278,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
       ? [metricsRoutes({ scrape: metrics.scrape, token: config.METRICS_TOKEN, ownPort: false })]
       : []),
     healthRoutes(checks),
-    await panelRoutes({
-      db,
-      boss,
-      staging,
-      storage,
-      callers,
-      checks,
-      isPaused: () => breaker.paused,
-      publicUrl: config.PUBLIC_URL,
-      failuresPerMinute,
-      imageOrigins: imageOriginsOf(config.CLOUDINARY_URL),
-    }),
+    panel.router,
     await webRoutes({
       cloudinaryUrl: config.CLOUDINARY_URL,
       publicUrl: config.PUBLIC_URL,
@@ -272,7 +287,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
     }),
   ];
   const routes = [metrics.timeRequests, ...uploads, ...routers.map((router) => router.routes())] as Middleware<State>[];
-  return { routes, endStreams: events.close };
+  return { routes, area: panel.area, endStreams: events.close };
 }
 
 /** Listens for scrapes alone, where a port is set for them. */

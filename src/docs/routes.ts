@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliCompress, constants } from 'node:zlib';
-import Router from '@koa/router';
 import { HoplaError } from '../errors.ts';
 import type { State } from '../http/app.ts';
+import { createRouter, type Routes } from '../http/router.ts';
 
 /** What the page is made of: swagger-ui-dist's own files, and ours beside this one. */
 const sources = {
@@ -30,7 +30,7 @@ const POLICY = [
 ].join('; ');
 
 /** `GET /docs`: the OpenAPI document for people, who may try each call; `GET /docs/<hash>/<name>`, the viewer. */
-export function docsRoutes(): Router<State> {
+export function docsRoutes(): Routes<State> {
   // When first asked for: 1.9 MB that most processes never serve.
   let loading: Promise<Map<string, File>> | undefined;
   const load = () => {
@@ -38,7 +38,7 @@ export function docsRoutes(): Router<State> {
     return loading;
   };
   const compressed = new Map<string, Promise<Buffer>>();
-  const router = new Router<State>();
+  const router = createRouter<State>();
 
   router.get('/docs', async (ctx) => {
     ctx.set({

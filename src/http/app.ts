@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import cors from '@koa/cors';
 import Koa, { type DefaultContext, type Middleware, type ParameterizedContext } from 'koa';
 import type { Logger } from 'pino';
+import type { HoplaError } from '../errors.ts';
+import { shareWithOrigins } from './cors.ts';
 import { toHoplaError, toProblem } from './problem.ts';
 import { answerOtherMethods, checkHost } from './request.ts';
 
@@ -15,42 +16,21 @@ export type State = {
 };
 export type Context<S = State> = ParameterizedContext<S, DefaultContext>;
 
-const TUS_REQUEST_HEADERS = [
-  'Tus-Resumable',
-  'Upload-Length',
-  'Upload-Defer-Length',
-  'Upload-Metadata',
-  'Upload-Offset',
-  'Upload-Checksum',
-  'Upload-Concat',
-  'X-HTTP-Method-Override',
-  'X-Requested-With',
-];
-const REQUEST_HEADERS = [
-  'Authorization',
-  'Content-Type',
-  'Idempotency-Key',
-  'If-None-Match',
-  'Last-Event-ID',
-  'X-Request-Id',
-  ...TUS_REQUEST_HEADERS,
-];
-const RESPONSE_HEADERS = [
-  'ETag',
-  'Link',
-  'Location',
-  'Retry-After',
-  'Tus-Resumable',
-  'Tus-Version',
-  'Tus-Extension',
-  'Tus-Max-Size',
-  'Upload-Offset',
-  'Upload-Length',
-  'Upload-Defer-Length',
-  'Upload-Metadata',
-  'Upload-Expires',
-  'X-Request-Id',
-];
+/** A part of the app that is for its own origin alone. What it says holds for every answer below `path`, whoever makes it. */
+export type Area = {
+  /** Without a slash at the end. */
+  path: string;
+  headers: Record<string, string>;
+  showError(ctx: Context, error: HoplaError): void;
+};
+
+export type AppOptions = {
+  log: Logger;
+  allowedOrigins: readonly string[];
+  trustProxy: boolean;
+  headers?: Record<string, string>;
+  area?: Area;
+};
 
 /**
  * Builds the Koa app around the routes: request ids, log, CORS, problem documents.
@@ -58,60 +38,62 @@ const RESPONSE_HEADERS = [
  * The order matters: an error is rendered inside the CORS layer, so that a browser may read it; the request id is
  * outermost, so that every answer has one.
  */
-export function createApp(
-  routes: Middleware<State>[],
-  options: { log: Logger; allowedOrigins: readonly string[]; trustProxy: boolean },
-): Koa<State> {
+export function createApp(routes: Middleware<State>[], options: AppOptions): Koa<State> {
+  const { log, area, headers = standingHeaders(undefined) } = options;
+  const isClosed = (path: string | null) => area !== undefined && isBelow(area.path, path);
   const app = new Koa<State>();
   app.proxy = options.trustProxy;
   // Of X-Forwarded-For only the last address is the proxy's own word; those before it are whatever the client wrote.
   app.maxIpsCount = 1;
-  app.use(identifyRequest(options.log));
-  app.use(
-    cors({
-      origin: (ctx) => allowedOrigin(options.allowedOrigins, ctx.get('Origin')),
-      allowMethods: ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS'],
-      allowHeaders: REQUEST_HEADERS,
-      exposeHeaders: RESPONSE_HEADERS,
-      maxAge: 86_400,
-    }),
-  );
-  app.use(exposeOptions(options.allowedOrigins));
-  app.use(renderErrors);
+  app.use(identifyRequest(log, headers));
+  if (area) app.use(frame(area));
+  for (const share of shareWithOrigins(options.allowedOrigins, isClosed)) app.use(share);
+  app.use(renderErrors(area));
   app.use(checkHost);
   app.use(answerOtherMethods);
   for (const route of routes) app.use(route);
   // Everything is rendered above; what still arrives here is a client that left in the middle of an answer.
-  app.on('error', (error: unknown) => options.log.debug({ err: error }, 'response ended early'));
+  app.on('error', (error: unknown) => log.debug({ err: error }, 'response ended early'));
   return app;
 }
 
-function allowedOrigin(allowed: readonly string[], origin: string): string {
-  if (allowed.includes('*')) return '*';
-  return allowed.includes(origin) ? origin : '';
+/**
+ * What every answer has: a page that forgets its own policy may run and show nothing. HSTS (RFC 6797) where the gateway
+ * is reached by https.
+ */
+export function standingHeaders(publicUrl: string | undefined): Record<string, string> {
+  return {
+    'X-Content-Type-Options': 'nosniff',
+    'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+    'X-Frame-Options': 'DENY',
+    'Referrer-Policy': 'no-referrer',
+    ...(publicUrl?.startsWith('https:') ? { 'Strict-Transport-Security': 'max-age=31536000' } : {}),
+  };
 }
 
-/** @koa/cors leaves out an OPTIONS that is no preflight; a tus client asks one for the extensions. */
-function exposeOptions(allowedOrigins: readonly string[]): Middleware<State> {
+/** Koa finds no path in `GET http://`. */
+function isBelow(areaPath: string, path: string | null): boolean {
+  return path !== null && (path === areaPath || path.startsWith(`${areaPath}/`));
+}
+
+/** Sets what every answer of an area has, before anything can answer. */
+function frame({ path, headers }: Area): Middleware<State> {
   return (ctx, next) => {
-    const origin = ctx.method === 'OPTIONS' ? allowedOrigin(allowedOrigins, ctx.get('Origin')) : '';
-    if (origin !== '') {
-      ctx.set('Access-Control-Allow-Origin', origin);
-      ctx.set('Access-Control-Expose-Headers', RESPONSE_HEADERS.join(','));
-    }
+    if (isBelow(path, ctx.path)) ctx.set(headers);
     return next();
   };
 }
 
 const SANE_REQUEST_ID = /^[\w.:-]{1,128}$/;
 
-function identifyRequest(log: Logger): Middleware<State> {
+function identifyRequest(log: Logger, headers: Record<string, string>): Middleware<State> {
   return async (ctx, next) => {
     const started = performance.now();
     const offered = ctx.get('X-Request-Id');
     const requestId = SANE_REQUEST_ID.test(offered) ? offered : randomUUID();
     ctx.state = stateOf(log, requestId);
-    ctx.set({ 'X-Request-Id': requestId, 'X-Content-Type-Options': 'nosniff' });
+    ctx.set('X-Request-Id', requestId);
+    ctx.set(headers);
     await next();
     const { method, path, status } = ctx;
     const reading = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
@@ -132,16 +114,22 @@ function stateOf(log: Logger, requestId: string): State {
 }
 
 /** Renders what the routes throw. */
-const renderErrors: Middleware<State> = async (ctx, next) => {
-  try {
-    await next();
-  } catch (thrown) {
-    const error = toHoplaError(thrown);
-    if (!error.expose) ctx.state.log.error({ err: error.cause ?? error, code: error.code }, error.title);
-    else ctx.state.log.debug({ code: error.code, detail: error.message }, 'refused');
-    const problem = toProblem(error, ctx.state.requestId);
-    ctx.status = problem.status;
-    ctx.body = JSON.stringify(problem.body);
-    ctx.set(problem.headers);
-  }
-};
+function renderErrors(area: Area | undefined): Middleware<State> {
+  return async (ctx, next) => {
+    try {
+      await next();
+    } catch (thrown) {
+      const error = toHoplaError(thrown);
+      if (!error.expose) ctx.state.log.error({ err: error.cause ?? error, code: error.code }, error.title);
+      else ctx.state.log.debug({ code: error.code, detail: error.message }, 'refused');
+      if (area && isBelow(area.path, ctx.path)) {
+        ctx.set({ ...area.headers, ...error.headers });
+        return area.showError(ctx, error);
+      }
+      const problem = toProblem(error, ctx.state.requestId);
+      ctx.status = problem.status;
+      ctx.body = JSON.stringify(problem.body);
+      ctx.set(problem.headers);
+    }
+  };
+}

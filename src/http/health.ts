@@ -1,5 +1,5 @@
-import Router from '@koa/router';
 import type { State } from './app.ts';
+import { createRouter, type Routes } from './router.ts';
 
 /** Resolves when the part works, rejects when it does not. */
 export type Check = (signal: AbortSignal) => Promise<unknown>;
@@ -10,8 +10,8 @@ const OK_MS = 60_000;
 const FAILED_MS = 2_000;
 
 /** `GET /healthz`: 200 while the process lives. `GET /readyz`: 200, or 503 with what does not work. */
-export function healthRoutes(checks: Record<'database' | 'staging' | 'storage' | 'queue', Check>): Router<State> {
-  const router = new Router<State>();
+export function healthRoutes(checks: Record<'database' | 'staging' | 'storage' | 'queue', Check>): Routes<State> {
+  const router = createRouter<State>();
 
   router.get('/healthz', (ctx) => {
     ctx.set('Cache-Control', 'no-store');

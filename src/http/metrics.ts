@@ -1,9 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIPv6 } from 'node:net';
-import Router from '@koa/router';
 import { HoplaError } from '../errors.ts';
 import type { State } from './app.ts';
+import { createRouter, type Routes } from './router.ts';
 
 export type MetricsRoutesDeps = {
   scrape: () => Promise<{ contentType: string; text: string }>;
@@ -21,8 +21,8 @@ loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
 /** `GET /metrics`: for who has the token; without one for everybody on a port of its own, else for this host alone. */
-export function metricsRoutes({ scrape, token, ownPort }: MetricsRoutesDeps): Router<State> {
-  const router = new Router<State>({ sensitive: true, strict: true });
+export function metricsRoutes({ scrape, token, ownPort }: MetricsRoutesDeps): Routes<State> {
+  const router = createRouter<State>();
   router.get('/metrics', async (ctx) => {
     if (token !== undefined) assertToken(ctx.get('Authorization'), token);
     else if (!ownPort && !isFromThisHost(ctx.req)) throw new HoplaError('not-found');

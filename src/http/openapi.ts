@@ -1,10 +1,10 @@
-import Router from '@koa/router';
 import type { State } from './app.ts';
 import { componentSchemas, type Json } from './openapi/parts.ts';
 import { progressPaths } from './openapi/progress.ts';
 import { runningPaths } from './openapi/running.ts';
 import { ticketPaths } from './openapi/tickets.ts';
 import { uploadPaths } from './openapi/uploads.ts';
+import { createRouter, type Routes } from './router.ts';
 
 const DESCRIPTION = `A streaming photo-upload gateway: open a ticket for N images, upload them resumably with any tus client, watch them arrive in your storage.
 
@@ -42,10 +42,10 @@ export function openApiDocument(version: string): Json {
 }
 
 /** `GET /openapi.json`. */
-export function openApiRoutes(version: string): Router<State> {
+export function openApiRoutes(version: string): Routes<State> {
   // When first asked for: most processes never serve it.
   let text: string | undefined;
-  const router = new Router<State>();
+  const router = createRouter<State>();
   router.get('/openapi.json', (ctx) => {
     ctx.type = 'application/json';
     ctx.set('Cache-Control', 'no-cache');

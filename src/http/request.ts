@@ -17,6 +17,9 @@ export function headerLines({ rawHeaders }: IncomingMessage, name: string): stri
   return lines;
 }
 
+/** RFC 9110 section 5.6.2: the name of a field, among others. */
+export const TOKEN = /^[\w!#$%&'*+.^`|~-]{1,100}$/;
+
 /** A name or an address, and a port. */
 const HOST = /^(\[[\da-f:.]+\]|[\w.~-]+)(:\d{1,5})?$/i;
 

@@ -114,7 +114,6 @@ function refusal(error: NodeJS.ErrnoException, more: Record<string, string>): st
     ...headers,
     ...more,
     'X-Request-Id': requestId,
-    'X-Content-Type-Options': 'nosniff',
     'Content-Length': Buffer.byteLength(text),
     Connection: 'close',
   });

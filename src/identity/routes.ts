@@ -1,9 +1,9 @@
-import Router from '@koa/router';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { HoplaError } from '../errors.ts';
 import { isStorableText, jsonBody, parseInput, UNSTORABLE } from '../http/json-body.ts';
 import { createRateLimit } from '../http/rate-limit.ts';
+import { createRouter, type Routes } from '../http/router.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from './bearer.ts';
 import type { Callers } from './callers.ts';
 import { createGate } from './gate.ts';
@@ -34,12 +34,12 @@ export function identityRoutes({
   authenticate,
   sessionHours,
   failuresPerMinute,
-}: IdentityDeps): Router<CallerState> {
-  const router = new Router<CallerState>({ prefix: '/v1/auth' });
+}: IdentityDeps): Routes<CallerState> {
+  const router = createRouter<CallerState>();
   const oneOfFew = createGate(CHECKS_AT_ONCE);
   const failures = createRateLimit(failuresPerMinute, 'failed logins');
 
-  router.post('/login', jsonBody, async (ctx) => {
+  router.post('/v1/auth/login', jsonBody, async (ctx) => {
     const { username, password } = parseInput(Credentials, ctx.request.body);
     // Taken before the password is looked at and given back on success, so that parallel guesses count as well.
     const keys = [`name:${username.toLowerCase()}`, `address:${ctx.ip}`];
@@ -59,7 +59,7 @@ export function identityRoutes({
     };
   });
 
-  router.post('/logout', authenticate, requireUserToken, async (ctx) => {
+  router.post('/v1/auth/logout', authenticate, requireUserToken, async (ctx) => {
     const { tokenId } = ctx.state.caller;
     await revokeToken(db, tokenId);
     callers.forget(tokenId);

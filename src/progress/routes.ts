@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import Router from '@koa/router';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { isTerminal } from '../database/states.ts';
 import type { Context } from '../http/app.ts';
+import { createRouter, type Routes } from '../http/router.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
 import { stillValid } from '../identity/tokens.ts';
 import { findTicketOf, mayName, owned } from '../tickets/access.ts';
@@ -35,7 +35,7 @@ const TOKENS_MS = 5_000;
 const LOOK_MS = 20;
 
 /** `close` ends every stream, gives its listener `graceMs` to read the rest, and then cuts it; it may be called twice. */
-export type ProgressRoutes = { router: Router<CallerState>; close(graceMs: number): Promise<void> };
+export type ProgressRoutes = { router: Routes<CallerState>; close(graceMs: number): Promise<void> };
 
 /** `GET /v1/tickets/:ticketId/events` and `GET /v1/events`. */
 export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
@@ -74,9 +74,9 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
     return isTerminal(ticket) && ticket.version === Number(version);
   };
 
-  const router = new Router<CallerState>({ prefix: '/v1' });
+  const router = createRouter<CallerState>();
 
-  router.get('/tickets/:ticketId/events', authenticate, async (ctx) => {
+  router.get('/v1/tickets/:ticketId/events', authenticate, async (ctx) => {
     const ticketId = ctx.params.ticketId ?? '';
     const { caller } = ctx.state;
     if (ctx.method === 'HEAD' || !mayName(caller, ticketId)) {
@@ -102,7 +102,7 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
     }
   });
 
-  router.get('/events', authenticate, requireUserToken, async (ctx) => {
+  router.get('/v1/events', authenticate, requireUserToken, async (ctx) => {
     if (ctx.method === 'HEAD') return answerHead(ctx);
     const channel = channels.ofUser(ctx.state.caller.user.id);
     const stream = begin(ctx, channel);

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import Router from '@koa/router';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { jsonBody, parseInput } from '../http/json-body.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
+import { createRouter, type Routes } from '../http/router.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
 import { listTickets, TicketQuery } from './list.ts';
 import { openTicket, TicketRequest } from './open.ts';
@@ -35,10 +35,10 @@ export function ticketRoutes({
   maxOpenTickets,
   baseUrlOf,
   offsetOf,
-}: TicketDeps): Router<CallerState> {
-  const router = new Router<CallerState>({ prefix: '/v1/tickets' });
+}: TicketDeps): Routes<CallerState> {
+  const router = createRouter<CallerState>();
 
-  router.post('/', authenticate, requireUserToken, jsonBody, async (ctx) => {
+  router.post('/v1/tickets', authenticate, requireUserToken, jsonBody, async (ctx) => {
     const request = parseInput(TicketRequest, ctx.request.body);
     const { 'Idempotency-Key': key } = parseInput(IdempotencyKey, { 'Idempotency-Key': ctx.get('Idempotency-Key') });
     const { user } = ctx.state.caller;
@@ -52,7 +52,7 @@ export function ticketRoutes({
     ctx.body = { ...view, uploadToken };
   });
 
-  router.get('/', authenticate, requireUserToken, async (ctx) => {
+  router.get('/v1/tickets', authenticate, requireUserToken, async (ctx) => {
     const query = parseInput(TicketQuery, { ...ctx.query });
     const { tickets, nextCursor } = await listTickets(db, ctx.state.caller.user.id, query);
     const baseUrl = baseUrlOf(ctx);
@@ -65,7 +65,7 @@ export function ticketRoutes({
     ctx.body = { items: tickets.map((ticket) => viewTicket(ticket, baseUrl)), nextCursor };
   });
 
-  router.get('/:ticketId', authenticate, async (ctx) => {
+  router.get('/v1/tickets/:ticketId', authenticate, async (ctx) => {
     const { ticket, images } = await readTicket(db, ctx.state.caller, ctx.params.ticketId ?? '');
     const detail = JSON.stringify(await viewDetail(ticket, images, baseUrlOf(ctx), offsetOf));
     ctx.status = 200;

@@ -1,10 +1,10 @@
-import Router from '@koa/router';
 import type { Middleware } from 'koa';
 import { HoplaError } from '../errors.ts';
 import type { Reach } from '../failpoints.ts';
 import type { Context } from '../http/app.ts';
 import { toHoplaError } from '../http/problem.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
+import { createRouter } from '../http/router.ts';
 import type { CallerState, createAuthentication } from '../identity/bearer.ts';
 import type { createTicketAccess } from '../tickets/access.ts';
 import { OFFSET_STREAM } from './creation.ts';
@@ -20,15 +20,16 @@ export type UploadDeps = {
 };
 
 const TUS_VERSION = '1.0.0';
+const ENDPOINT = '/v1/tickets/:ticketId/uploads';
 const ADDRESS = /^\/v1\/tickets\/[^/]+\/uploads(\/|$)/;
 
 /** `/v1/tickets/:ticketId/uploads` and `/v1/tickets/:ticketId/uploads/:imageId`: tus 1.0.0, one endpoint per ticket. */
 export function uploadRoutes(deps: UploadDeps): Middleware<CallerState>[] {
-  const router = new Router<CallerState>({ prefix: '/v1/tickets/:ticketId/uploads' });
+  const router = createRouter<CallerState>();
   const chain = [shieldUploads, deps.authenticate, serveUpload(deps)] as const;
-  router.post('/', ...chain);
-  router.options('/', ...chain);
-  router.register('/:imageId', ['HEAD', 'PATCH', 'DELETE', 'OPTIONS'], [...chain]);
+  router.post(ENDPOINT, ...chain);
+  router.options(ENDPOINT, ...chain);
+  router.register(`${ENDPOINT}/:imageId`, ['HEAD', 'PATCH', 'DELETE', 'OPTIONS'], [...chain]);
   return [overrideMethod, router.routes() as Middleware<CallerState>];
 }
 

@@ -1,6 +1,6 @@
-import Router from '@koa/router';
 import { HoplaError, isErrorCode } from '../errors.ts';
 import type { State } from '../http/app.ts';
+import { createRouter, type Routes } from '../http/router.ts';
 import { parseCloudinaryUrl } from '../storage/cloudinary-account.ts';
 import { loadAssets } from './assets.ts';
 import { type HtmlDocument, textPage, uploadPage } from './document.ts';
@@ -23,7 +23,7 @@ const ASK_AGAIN = 'no-cache';
  * `GET /`, the upload page; `GET /assets/<hash>/<name>`, its files; `GET /problems` and
  * `GET /problems/<code>`, what an error means.
  */
-export async function webRoutes(settings: WebSettings): Promise<Router<State>> {
+export async function webRoutes(settings: WebSettings): Promise<Routes<State>> {
   const assets = await loadAssets();
   const page = await uploadPage(assets, {
     imageOrigins: imageOriginsOf(settings.cloudinaryUrl),
@@ -32,7 +32,7 @@ export async function webRoutes(settings: WebSettings): Promise<Router<State>> {
     // Browsers do not know the types of all of these files, hence the extensions.
     accept: settings.acceptedTypes.includes('*/*') ? '' : 'image/*,.heic,.heif,.avif,.tif,.tiff',
   });
-  const router = new Router<State>();
+  const router = createRouter<State>();
 
   router.get('/', (ctx) => sendDocument(ctx, page));
 

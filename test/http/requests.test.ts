@@ -208,12 +208,6 @@ describe('requests', () => {
       }
   });
 
-  it('may have one slash at their end', async () => {
-    for (const path of ['/v1/tickets/', '/healthz/', `/v1/tickets/${(await api.openTicket(1)).id}/`])
-      expect((await api.call('GET', path)).status, path).to.equal(200);
-    expect((await api.call('GET', '/v1/tickets//')).status).to.equal(404);
-  });
-
   it('for an unknown path get 404, for another method 405 with Allow, for OPTIONS what is allowed', async () => {
     for (const method of ['GET', 'POST', 'PUT', 'PROPFIND']) {
       for (const path of ['/v1', '/v1/ticket', '/nowhere', '/v1/tickets/a/b/c']) {

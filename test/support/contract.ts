@@ -18,7 +18,7 @@ export type Answered = {
 const document: Json = openApiDocument('0.0.0');
 const paths = Object.keys(document.paths).map((path) => ({
   path,
-  pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+').replace(/\./g, '\\.')}/?$`),
+  pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+').replace(/\./g, '\\.')}$`),
 }));
 const ajv = new Ajv2020({ strict: false });
 formats.default(ajv);

@@ -15,6 +15,8 @@ import { prepareTemplate } from './template.ts';
 /** A gateway with a database, a staging folder and a Cloudinary of its own; everything real, everything gone after `close`. */
 export type TestGateway = {
   readonly url: string;
+  /** Every route of every router. */
+  readonly routes: Gateway['routes'];
   readonly config: GatewayConfig;
   readonly db: Database;
   readonly cloudinary: SandboxCloudinary;
@@ -63,6 +65,7 @@ export async function startTestGateway(settings: Settings = {}, log: Logger = si
   const started = starting.move();
   return {
     url,
+    routes: gateway.routes,
     get config() {
       return config;
     },

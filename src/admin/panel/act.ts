@@ -1,11 +1,11 @@
-import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import { HoplaError } from '../../errors.ts';
 import { isId } from '../../tickets/access.ts';
 import type { Actor } from '../audit.ts';
 import { plainly } from './cells.ts';
 import { field } from './form.ts';
-import type { PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelRoutes } from './guards.ts';
 import { type Content, html, type Markup } from './html.ts';
 import { guard } from './page.ts';
 import { leaveNotice, type Session } from './session.ts';
@@ -36,9 +36,8 @@ const MOST = 100;
 const WORKING_MS = 20_000;
 
 /** `POST /admin/<kind>/act`: does something with what the form selects, after a yes where it cannot be undone. */
-export function actRoute(router: Router<PanelState>, deps: { db: Database; show: Show }, kind: Kind): void {
-  router.post(`/${kind.name}/act`, async (ctx) => {
-    const { form, session } = ctx.state;
+export function actRoute(routes: PanelRoutes, deps: { db: Database; show: Show }, kind: Kind): void {
+  routes.form(`/admin/${kind.name}/act`, async (ctx, session, form) => {
     const action = Object.entries(kind.actions).find(([name]) => name === field(form, 'action'))?.[1];
     const ids = [...new Set(form.getAll('id'))].filter(isId).slice(0, MOST);
     const back = ownPath(field(form, 'back'));
@@ -50,7 +49,7 @@ export function actRoute(router: Router<PanelState>, deps: { db: Database; show:
     const names = await kind.describe(ids);
     if (action.question && form.get('sure') !== 'yes') {
       const body = confirmation({ session, kind, question: action.question, names, form, back });
-      return deps.show(ctx, { title: action.question.title, body });
+      return deps.show(ctx, session, { title: action.question.title, body });
     }
     const notice = await performAll(kind, action, names, session.by, form);
     ctx.state.log.info({ action: field(form, 'action'), kind: kind.name, ids }, 'an admin acted');

@@ -1,29 +1,29 @@
-import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import { HoplaError } from '../../errors.ts';
 import { isId } from '../../tickets/access.ts';
 import type { Staging } from '../../uploads/staging.ts';
 import { type OwnedImage, ownedImages } from '../search/images.ts';
 import { bytes, status, timeAndDistance, userLink } from './cells.ts';
-import type { PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelRoutes } from './guards.ts';
 import { type Content, html, type Markup, outside, words } from './html.ts';
 import { facts, guard } from './page.ts';
 import type { Session } from './session.ts';
 
 /** `GET /admin/images/:id` */
 export function imageRoute(
-  router: Router<PanelState>,
+  routes: PanelRoutes,
   { db, show, staging }: { db: Database; show: Show; staging: Staging },
 ): void {
-  router.get('/images/:id', async (ctx) => {
+  routes.page('/admin/images/:id', async (ctx, session) => {
     const id = ctx.params.id ?? '';
     const [image] = isId(id) ? await ownedImages(db, [id]) : [];
     if (!image) throw new HoplaError('upload-not-found');
     const here = image.staging === staging.id ? await staging.sizeOf(id) : null;
-    show(ctx, {
+    show(ctx, session, {
       title: 'Image',
       body: html`<section class="card stack" aria-label="What it is">${preview(image)}${about(image, here)}${
-        image.status === 'failed' && retry(ctx.state.session, id)
+        image.status === 'failed' && retry(session, id)
       }</section>
 <p><a href="/admin/log?q=${id}">What admins did with it</a></p>`,
     });

@@ -1,4 +1,3 @@
-import type Router from '@koa/router';
 import type { PgBoss } from 'pg-boss';
 import type { Database } from '../../database/connection.ts';
 import { Image } from '../../database/models.ts';
@@ -8,7 +7,8 @@ import { retryImage } from '../images.ts';
 import { imageKeys, imageOrders, type OwnedImage, searchImages } from '../search/images.ts';
 import type { Kind } from './act.ts';
 import { bytes, imageLink, shortId, status, time, userLink } from './cells.ts';
-import type { PanelContext, PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelContext, PanelRoutes } from './guards.ts';
 import { html, type Markup } from './html.ts';
 import {
   type Bulk,
@@ -49,8 +49,8 @@ export const imageBulk: Bulk<Image> = {
 };
 
 /** `GET /admin/images` */
-export function imageListRoute(router: Router<PanelState>, { db, show }: { db: Database; show: Show }): void {
-  router.get('/images', async (ctx) => {
+export function imageListRoute(routes: PanelRoutes, { db, show }: { db: Database; show: Show }): void {
+  routes.page('/admin/images', async (ctx, session) => {
     const user = await userIn(ctx, db);
     const days = daysIn(ctx);
     const found =
@@ -66,9 +66,9 @@ export function imageListRoute(router: Router<PanelState>, { db, show }: { db: D
             createdTo: days.to,
             text: one(ctx, 'q'),
           });
-    show(ctx, {
+    show(ctx, session, {
       title: 'Images',
-      body: html`${imageFilters(ctx)}${list(ctx, {
+      body: html`${imageFilters(ctx)}${list(ctx, session, {
         caption: 'Images',
         columns,
         rows: found.items,

@@ -8,6 +8,7 @@ import type { Key, Next, Position } from '../search/walk.ts';
 import type { PanelContext } from './guards.ts';
 import { type Content, html, type Markup } from './html.ts';
 import { guard } from './page.ts';
+import type { Session } from './session.ts';
 
 export const ROWS = 50;
 
@@ -33,7 +34,11 @@ export type List<Row> = {
 };
 
 /** A table, what can be done with a selection of its rows, and the way to the next page. */
-export function list<Row>(ctx: PanelContext, { caption, columns, rows, next, bulk }: List<Row>): Markup {
+export function list<Row>(
+  ctx: PanelContext,
+  session: Session,
+  { caption, columns, rows, next, bulk }: List<Row>,
+): Markup {
   if (rows.length === 0) return html`<p class="card muted">${nothing(ctx, next)}</p>${pager(ctx, next)}`;
   const table = html`<table class="list"><caption class="unseen">${caption}</caption>
 <thead><tr>${bulk && html`<td class="pick"></td>`}${columns.map(
@@ -50,7 +55,7 @@ export function list<Row>(ctx: PanelContext, { caption, columns, rows, next, bul
       )}</tr>`,
   )}</tbody></table>`;
   if (!bulk) return html`<div class="card">${table}</div>${pager(ctx, next)}`;
-  return html`<form class="card" method="post" action="${bulk.address}" data-bulk>${guard(ctx.state.session)}
+  return html`<form class="card" method="post" action="${bulk.address}" data-bulk>${guard(session)}
 <input type="hidden" name="back" value="${ctx.url}">
 ${table}
 <p class="bulk"><span class="muted" data-count>With the selected:</span> ${bulk.buttons.map(

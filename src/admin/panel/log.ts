@@ -1,9 +1,9 @@
-import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import { auditActions } from '../audit.ts';
 import { changeKeys, changeOrders, type LoggedChange, searchChanges } from '../search/changes.ts';
 import { shortId, time, userLink } from './cells.ts';
-import type { PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelRoutes } from './guards.ts';
 import { type Content, html, type Markup, words } from './html.ts';
 import {
   type Column,
@@ -32,8 +32,8 @@ const columns: Column<LoggedChange>[] = [
 ];
 
 /** `GET /admin/log` */
-export function logRoute(router: Router<PanelState>, { db, show }: { db: Database; show: Show }): void {
-  router.get('/log', async (ctx) => {
+export function logRoute(routes: PanelRoutes, { db, show }: { db: Database; show: Show }): void {
+  routes.page('/admin/log', async (ctx, session) => {
     const found = await searchChanges(db, {
       order: oneOf(ctx, 'order', changeOrders),
       limit: ROWS,
@@ -43,7 +43,7 @@ export function logRoute(router: Router<PanelState>, { db, show }: { db: Databas
       text: one(ctx, 'q'),
       ...daysIn(ctx),
     });
-    show(ctx, {
+    show(ctx, session, {
       title: 'Audit log',
       body: html`${filters(
         ctx,
@@ -52,7 +52,7 @@ ${choice(ctx, 'action', 'What', auditActions, 'anything')}
 ${textFilter(ctx, 'q', 'Search', 'id of the target, or text')}
 ${dayFilters(ctx)}
 ${choice(ctx, 'order', 'Order', changeOrders)}`,
-      )}${list(ctx, { caption: 'Changes by admins', columns, rows: found.items, next: found.next })}`,
+      )}${list(ctx, session, { caption: 'Changes by admins', columns, rows: found.items, next: found.next })}`,
     });
   });
 }

@@ -1,5 +1,4 @@
 import { statfs } from 'node:fs/promises';
-import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import type { Check } from '../../http/health.ts';
 import type { Staging } from '../../uploads/staging.ts';
@@ -7,7 +6,8 @@ import { formatBytes, formatDuration } from '../format.ts';
 import { FAILED_COUNTED, type Minute, type Overview, readOverview, type StoreError } from '../overview.ts';
 import { time } from './cells.ts';
 import { chart, topOf } from './chart.ts';
-import type { PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelRoutes } from './guards.ts';
 import { type Content, html, type Markup, words } from './html.ts';
 
 export type OverviewDeps = {
@@ -33,7 +33,7 @@ const LONG_WAIT_MS = 5 * 60_000;
 const NEARLY_FULL = 0.8;
 
 /** `GET /admin`: whether the place is well, at a glance. */
-export function overviewRoute(router: Router<PanelState>, deps: OverviewDeps): void {
+export function overviewRoute(routes: PanelRoutes, deps: OverviewDeps): void {
   let known: { at: number; now: Promise<Now> } | null = null;
   const look = () => {
     if (known && performance.now() - known.at < REMEMBERED_MS) return known.now;
@@ -44,9 +44,9 @@ export function overviewRoute(router: Router<PanelState>, deps: OverviewDeps): v
     });
     return now;
   };
-  router.get('/', async (ctx) => {
+  routes.page('/admin', async (ctx, session) => {
     const now = await look();
-    deps.show(ctx, { title: 'Overview', body: html`<div data-live>${overview(now)}</div>` });
+    deps.show(ctx, session, { title: 'Overview', body: html`<div data-live>${overview(now)}</div>` });
   });
 }
 

@@ -1,12 +1,13 @@
-import Router from '@koa/router';
 import type { PgBoss } from 'pg-boss';
 import { HoplaError } from '../../errors.ts';
-import type { State } from '../../http/app.ts';
+import type { Area } from '../../http/app.ts';
+import { createRouter, type Routes } from '../../http/router.ts';
 import type { Callers } from '../../identity/callers.ts';
 import type { RemoteStorage } from '../ticket-delete.ts';
 import { actRoute } from './act.ts';
 import { servePanelAssets } from './assets.ts';
-import { createShow, frame, type PanelState, requireSession } from './guards.ts';
+import { createShow, panelArea } from './frame.ts';
+import { createPanelRoutes, type PanelState } from './guards.ts';
 import { imageRoute } from './image.ts';
 import { imageActions, imageListRoute } from './images.ts';
 import { logRoute } from './log.ts';
@@ -30,30 +31,30 @@ export type PanelDeps = Omit<OverviewDeps, 'show'> &
   };
 
 /** Everything below `/admin`: pages for admins, with a session of their own that opens nothing else. */
-export async function panelRoutes(deps: PanelDeps): Promise<Router<State>> {
-  const router = new Router<PanelState>({ prefix: '/admin' });
-  const assets = await servePanelAssets(router as unknown as Router<State>);
+export async function panelRoutes(deps: PanelDeps): Promise<{ router: Routes<PanelState>; area: Area }> {
+  const router = createRouter<PanelState>();
+  const assets = await servePanelAssets(router);
   const show = createShow(assets);
   const pages = { ...deps, show };
-
-  router.use(frame(show, deps.imageOrigins));
   signInRoutes(router, pages);
-  router.use(requireSession(deps.db, deps.publicUrl));
-  signOutRoute(router, pages);
-  overviewRoute(router, pages);
+
+  // From here on with a session alone: these routes are registered with nothing but `routes`.
+  const routes = createPanelRoutes(router, deps);
+  signOutRoute(routes, pages);
+  overviewRoute(routes, pages);
   for (const kind of [ticketActions(deps), imageActions(deps), userActions(deps), tokenActions(deps)])
-    actRoute(router, pages, kind);
-  ticketListRoute(router, pages);
-  ticketRoutes(router, pages);
-  imageListRoute(router, pages);
-  imageRoute(router, pages);
-  userListRoutes(router, pages);
-  userRoutes(router, pages);
-  tokenIssueRoutes(router, pages);
-  tokenRoutes(router, pages);
-  logRoute(router, pages);
-  router.get('/{*rest}', () => {
+    actRoute(routes, pages, kind);
+  ticketListRoute(routes, pages);
+  ticketRoutes(routes, pages);
+  imageListRoute(routes, pages);
+  imageRoute(routes, pages);
+  userListRoutes(routes, pages);
+  userRoutes(routes, pages);
+  tokenIssueRoutes(routes, pages);
+  tokenRoutes(routes, pages);
+  logRoute(routes, pages);
+  routes.page('/admin/{*rest}', () => {
     throw new HoplaError('not-found');
   });
-  return router as unknown as Router<State>;
+  return { router, area: panelArea(show, deps.imageOrigins) };
 }

@@ -1,13 +1,21 @@
-import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import { HoplaError } from '../../errors.ts';
 import { isStorableText } from '../../http/json-body.ts';
 import { createRateLimit } from '../../http/rate-limit.ts';
+import type { Routes } from '../../http/router.ts';
 import { createGate } from '../../identity/gate.ts';
 import { checkCredentials } from '../../identity/users.ts';
 import { recordChange } from '../audit.ts';
 import { field } from './form.ts';
-import { acceptForm, type PanelContext, type PanelState, SESSION_COOKIE, type Show, setCookie } from './guards.ts';
+import type { Show } from './frame.ts';
+import {
+  acceptForm,
+  type PanelContext,
+  type PanelRoutes,
+  type PanelState,
+  SESSION_COOKIE,
+  setCookie,
+} from './guards.ts';
 import { html } from './html.ts';
 import { problem } from './page.ts';
 import { endSession, findSession, formTokenOf, newSecret, startSession } from './session.ts';
@@ -26,7 +34,7 @@ const VISITOR_COOKIE = 'hopla_admin_visitor';
 const CHECKS_AT_ONCE = 1;
 
 /** `GET` and `POST /admin/sign-in`. */
-export function signInRoutes(router: Router<PanelState>, deps: SignInDeps): void {
+export function signInRoutes(router: Routes<PanelState>, deps: SignInDeps): void {
   const { db, show, publicUrl, failuresPerMinute } = deps;
   const oneOfFew = createGate(CHECKS_AT_ONCE);
   const failures = createRateLimit(failuresPerMinute, 'failed sign-ins');
@@ -34,7 +42,7 @@ export function signInRoutes(router: Router<PanelState>, deps: SignInDeps): void
   const showForm = (ctx: PanelContext, next: string, refused: { status: number; detail: string } | null) => {
     const visitor = ctx.cookies.get(VISITOR_COOKIE) ?? newSecret();
     setCookie(ctx, publicUrl, { name: VISITOR_COOKIE, value: visitor, path: ADDRESS });
-    show(ctx, {
+    show(ctx, null, {
       title: 'Sign in',
       status: refused?.status ?? 200,
       body: html`<form class="card narrow stack" method="post" action="${ADDRESS}">
@@ -48,7 +56,7 @@ ${problem(refused?.detail ?? null)}
     });
   };
 
-  router.get('/sign-in', async (ctx) => {
+  router.get(ADDRESS, async (ctx) => {
     const next = ownPath(String(ctx.query.next ?? ''));
     // A link from elsewhere comes without the cookie (SameSite=Strict), and the page reloaded comes with it.
     const secret = ctx.cookies.get(SESSION_COOKIE);
@@ -56,9 +64,8 @@ ${problem(refused?.detail ?? null)}
     showForm(ctx, next, null);
   });
 
-  router.post('/sign-in', async (ctx) => {
-    await acceptForm(ctx, ctx.cookies.get(VISITOR_COOKIE) ?? newSecret(), publicUrl);
-    const { form } = ctx.state;
+  router.post(ADDRESS, async (ctx) => {
+    const form = await acceptForm(ctx, ctx.cookies.get(VISITOR_COOKIE) ?? newSecret(), publicUrl);
     const username = field(form, 'username');
     const password = form.get('password') ?? '';
     const next = ownPath(field(form, 'next'));
@@ -90,9 +97,8 @@ ${problem(refused?.detail ?? null)}
 }
 
 /** `POST /admin/sign-out`, for who is signed in. */
-export function signOutRoute(router: Router<PanelState>, { db, publicUrl }: SignInDeps): void {
-  router.post('/sign-out', async (ctx) => {
-    const { secret, by } = ctx.state.session;
+export function signOutRoute(routes: PanelRoutes, { db, publicUrl }: SignInDeps): void {
+  routes.form('/admin/sign-out', async (ctx, { secret, by }) => {
     await db.transaction(async (trx) => {
       await endSession(trx, secret);
       await recordChange(trx, by, { action: 'user.sign-out', target: by.userId });

@@ -1,4 +1,3 @@
-import type Router from '@koa/router';
 import { z } from 'zod';
 import type { Database } from '../../database/connection.ts';
 import type { Image, Ticket } from '../../database/models.ts';
@@ -9,7 +8,8 @@ import { imageKeys, searchImages } from '../search/images.ts';
 import { updateTicket } from '../ticket-update.ts';
 import { bytes, imageLink, status, time, timeAndDistance, userLink } from './cells.ts';
 import { field } from './form.ts';
-import type { PanelContext, PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelContext, PanelRoutes } from './guards.ts';
 import { type Content, html, type Markup, words } from './html.ts';
 import { imageBulk } from './images.ts';
 import { type Column, list, positionIn, ROWS } from './list.ts';
@@ -31,13 +31,16 @@ const columns: Column<Image>[] = [
 type Detail = Awaited<ReturnType<typeof getTicket>>;
 
 /** `GET` and `POST /admin/tickets/:id` */
-export function ticketRoutes(router: Router<PanelState>, { db, show }: { db: Database; show: Show }): void {
-  const showDetail = async (ctx: PanelContext, refused: { edited: Edited; detail: string } | null) => {
+export function ticketRoutes(routes: PanelRoutes, { db, show }: { db: Database; show: Show }): void {
+  const showDetail = async (
+    ctx: PanelContext,
+    session: Session,
+    refused: { edited: Edited; detail: string } | null,
+  ) => {
     const detail = await getTicket(db, ctx.params.id ?? '');
     const after = refused ? undefined : positionIn(ctx, imageKeys);
     const found = await searchImages(db, { ticketId: detail.ticket.id, order: 'oldest', limit: ROWS, after });
-    const { session } = ctx.state;
-    show(ctx, {
+    show(ctx, session, {
       title: 'Ticket',
       status: refused ? 422 : 200,
       body: html`<div class="columns">
@@ -45,7 +48,7 @@ export function ticketRoutes(router: Router<PanelState>, { db, show }: { db: Dat
 <section class="card" aria-labelledby="edit"><h2 id="edit">Change it</h2>
 ${problem(refused?.detail ?? null)}${formOf(session, detail.ticket, refused?.edited ?? editedOf(detail.ticket))}</section>
 </div>
-<h2>Images</h2>${list(ctx, {
+<h2>Images</h2>${list(ctx, session, {
         caption: 'Images of this ticket',
         columns,
         rows: found.items,
@@ -58,10 +61,9 @@ ${problem(refused?.detail ?? null)}${formOf(session, detail.ticket, refused?.edi
     });
   };
 
-  router.get('/tickets/:id', (ctx) => showDetail(ctx, null));
+  routes.page('/admin/tickets/:id', (ctx, session) => showDetail(ctx, session, null));
 
-  router.post('/tickets/:id', async (ctx) => {
-    const { form, session } = ctx.state;
+  routes.form('/admin/tickets/:id', async (ctx, session, form) => {
     const id = ctx.params.id ?? '';
     const edited = readEdited(form);
     try {
@@ -72,7 +74,7 @@ ${problem(refused?.detail ?? null)}${formOf(session, detail.ticket, refused?.edi
       goTo(ctx, `/admin/tickets/${id}`);
     } catch (error) {
       if (!(error instanceof HoplaError && error.code === 'invalid-request')) throw error;
-      await showDetail(ctx, { edited, detail: error.message });
+      await showDetail(ctx, session, { edited, detail: error.message });
     }
   });
 }

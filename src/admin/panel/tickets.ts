@@ -1,9 +1,9 @@
-import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import { ticketStatuses } from '../../database/states.ts';
 import { type OwnedTicket, searchTickets, ticketKeys, ticketOrders } from '../search/tickets.ts';
 import { bytes, status, ticketLink, ticketName, time, userLink } from './cells.ts';
-import type { PanelContext, PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelContext, PanelRoutes } from './guards.ts';
 import { html, type Markup } from './html.ts';
 import {
   type BulkButton,
@@ -38,8 +38,8 @@ const ticketButtons: BulkButton[] = [
 ];
 
 /** `GET /admin/tickets` */
-export function ticketListRoute(router: Router<PanelState>, { db, show }: { db: Database; show: Show }): void {
-  router.get('/tickets', async (ctx) => {
+export function ticketListRoute(routes: PanelRoutes, { db, show }: { db: Database; show: Show }): void {
+  routes.page('/admin/tickets', async (ctx, session) => {
     const order = oneOf(ctx, 'order', ticketOrders) ?? 'newest';
     const wanted = oneOf(ctx, 'status', ticketStatuses);
     const user = await userIn(ctx, db);
@@ -57,9 +57,9 @@ export function ticketListRoute(router: Router<PanelState>, { db, show }: { db: 
             createdTo: days.to,
             text: one(ctx, 'q'),
           });
-    show(ctx, {
+    show(ctx, session, {
       title: 'Tickets',
-      body: html`${ticketFilters(ctx)}${list(ctx, {
+      body: html`${ticketFilters(ctx)}${list(ctx, session, {
         caption: 'Tickets',
         columns,
         rows: found.items,

@@ -1,4 +1,3 @@
-import type Router from '@koa/router';
 import { z } from 'zod';
 import type { Database } from '../../database/connection.ts';
 import { HoplaError } from '../../errors.ts';
@@ -6,11 +5,13 @@ import { isStorableText, parseInput, UNSTORABLE } from '../../http/json-body.ts'
 import { issueTokenFor } from '../tokens.ts';
 import { plainly } from './cells.ts';
 import { field } from './form.ts';
-import type { PanelContext, PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelContext, PanelRoutes } from './guards.ts';
 import { html } from './html.ts';
 import { one } from './list.ts';
 import { guard, problem } from './page.ts';
 import { secretPage } from './secret.ts';
+import type { Session } from './session.ts';
 
 const DAY_SECONDS = 86_400;
 /** How long a token can live, in seconds; the empty one leaves it to the ticket, or is for ever. */
@@ -30,15 +31,15 @@ const Wanted = z.object({
 });
 
 /** `GET` and `POST /admin/tokens/new` */
-export function tokenIssueRoutes(router: Router<PanelState>, { db, show }: { db: Database; show: Show }): void {
-  const showForm = (ctx: PanelContext, refused: string | null) => {
-    const value = (name: string) => ctx.state.form?.get(name) ?? one(ctx, name) ?? '';
+export function tokenIssueRoutes(routes: PanelRoutes, { db, show }: { db: Database; show: Show }): void {
+  const showForm = (ctx: PanelContext, session: Session, refused: { form: URLSearchParams; detail: string } | null) => {
+    const value = (name: string) => refused?.form.get(name) ?? one(ctx, name) ?? '';
     const life = value('life');
-    show(ctx, {
+    show(ctx, session, {
       title: 'Issue a token',
-      status: refused === null ? 200 : 422,
-      body: html`<form class="card stack narrow" method="post" action="/admin/tokens/new">${guard(ctx.state.session)}
-${problem(refused)}
+      status: refused ? 422 : 200,
+      body: html`<form class="card stack narrow" method="post" action="/admin/tokens/new">${guard(session)}
+${problem(refused?.detail ?? null)}
 <label>User <input name="user" required maxlength="100" value="${value('user')}" autocapitalize="none" spellcheck="false"></label>
 <label>Label <input name="label" maxlength="255" value="${value('label')}"><small>What it is for.</small></label>
 <label>Valid <select name="life">${Object.entries(lives).map(
@@ -50,10 +51,9 @@ ${problem(refused)}
     });
   };
 
-  router.get('/tokens/new', (ctx) => showForm(ctx, null));
+  routes.page('/admin/tokens/new', (ctx, session) => showForm(ctx, session, null));
 
-  router.post('/tokens/new', async (ctx) => {
-    const { form, session } = ctx.state;
+  routes.form('/admin/tokens/new', async (ctx, session, form) => {
     try {
       const { username, label, ticket, life } = parseInput(Wanted, {
         username: field(form, 'user').trim(),
@@ -70,6 +70,7 @@ ${problem(refused)}
       ctx.state.log.info({ tokenId: issued.id, for: issued.username }, 'token issued in the admin panel');
       show(
         ctx,
+        session,
         secretPage({
           title: 'New token',
           label: `Token of ${issued.username}`,
@@ -79,7 +80,7 @@ ${problem(refused)}
       );
     } catch (error) {
       if (!(error instanceof HoplaError) || error.status >= 500) throw error;
-      showForm(ctx, plainly(error.message));
+      showForm(ctx, session, { form, detail: plainly(error.message) });
     }
   });
 }

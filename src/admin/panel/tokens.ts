@@ -1,4 +1,3 @@
-import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import type { Callers } from '../../identity/callers.ts';
 import { searchTokens, tokenKeys, tokenOrders, tokenStates } from '../search/tokens.ts';
@@ -6,7 +5,8 @@ import { endToken, getToken, type OwnedToken, ownedTokens } from '../tokens.ts';
 import { viewToken } from '../view.ts';
 import type { Kind } from './act.ts';
 import { shortId, status, time, timeAndDistance, userLink } from './cells.ts';
-import type { PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelRoutes } from './guards.ts';
 import { type Content, html, words } from './html.ts';
 import { type Column, choice, filters, list, one, oneOf, positionIn, ROWS, textFilter, userIn } from './list.ts';
 import { facts, guard } from './page.ts';
@@ -29,8 +29,8 @@ type Deps = { db: Database; show: Show };
 const kinds = ['user', 'upload', 'both'] as const;
 
 /** `GET /admin/tokens`, `GET /admin/tokens/:id` */
-export function tokenRoutes(router: Router<PanelState>, { db, show }: Deps): void {
-  router.get('/tokens', async (ctx) => {
+export function tokenRoutes(routes: PanelRoutes, { db, show }: Deps): void {
+  routes.page('/admin/tokens', async (ctx, session) => {
     const user = await userIn(ctx, db);
     const text = one(ctx, 'q');
     // Every ticket makes upload tokens: they are shown to who asks for them, or for something of theirs.
@@ -47,7 +47,7 @@ export function tokenRoutes(router: Router<PanelState>, { db, show }: Deps): voi
             userId: user?.id,
             text,
           });
-    show(ctx, {
+    show(ctx, session, {
       title: 'Tokens',
       body: html`<p class="above"><a class="button" href="/admin/tokens/new">Issue a token</a></p>
 ${filters(
@@ -57,7 +57,7 @@ ${textFilter(ctx, 'user', 'User', 'whole name')}
 ${choice(ctx, 'kind', 'Kind', kinds)}
 ${choice(ctx, 'state', 'State', tokenStates, 'any')}
 ${choice(ctx, 'order', 'Order', tokenOrders)}`,
-)}${list(ctx, {
+)}${list(ctx, session, {
   caption: 'Tokens',
   columns,
   rows: found.items,
@@ -72,14 +72,14 @@ ${choice(ctx, 'order', 'Order', tokenOrders)}`,
     });
   });
 
-  router.get('/tokens/:id', async (ctx) => {
+  routes.page('/admin/tokens/:id', async (ctx, session) => {
     const token = await getToken(db, ctx.params.id ?? '');
     const back = `/admin/tokens/${token.id}`;
-    show(ctx, {
+    show(ctx, session, {
       title: 'Token',
       body: html`<section class="card stack" aria-label="What it is">${about(token)}${
         !token.revokedAt &&
-        html`<form class="actions" method="post" action="/admin/tokens/act">${guard(ctx.state.session)}
+        html`<form class="actions" method="post" action="/admin/tokens/act">${guard(session)}
 <input type="hidden" name="id" value="${token.id}"><input type="hidden" name="back" value="${back}">
 <button class="danger" name="action" value="revoke">Revoke …</button></form>`
       }</section>

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import type Router from '@koa/router';
 import type { Database } from '../../database/connection.ts';
 import { User } from '../../database/models.ts';
 import { HoplaError } from '../../errors.ts';
@@ -8,7 +7,8 @@ import { searchUsers, userKeys, userOrders, userStates } from '../search/users.t
 import { addUser, changePassword } from '../users.ts';
 import { status, time, timeAndDistance, userLink } from './cells.ts';
 import { field } from './form.ts';
-import type { PanelContext, PanelState, Show } from './guards.ts';
+import type { Show } from './frame.ts';
+import type { PanelContext, PanelRoutes } from './guards.ts';
 import { html, type Markup, words } from './html.ts';
 import { type Column, choice, filters, list, one, oneOf, positionIn, ROWS, textFilter } from './list.ts';
 import { facts, guard, problem } from './page.ts';
@@ -27,10 +27,12 @@ const columns: Column<User>[] = [
 ];
 
 type Deps = { db: Database; show: Show };
+/** A form that was not obeyed, and why. */
+type Refused = { form: URLSearchParams; detail: string };
 
 /** `GET` and `POST /admin/users` */
-export function userListRoutes(router: Router<PanelState>, { db, show }: Deps): void {
-  const showList = async (ctx: PanelContext, refused: string | null) => {
+export function userListRoutes(routes: PanelRoutes, { db, show }: Deps): void {
+  const showList = async (ctx: PanelContext, session: Session, refused: Refused | null) => {
     const order = oneOf(ctx, 'order', userOrders) ?? 'name';
     const found = await searchUsers(db, {
       order,
@@ -39,13 +41,13 @@ export function userListRoutes(router: Router<PanelState>, { db, show }: Deps): 
       state: oneOf(ctx, 'state', userStates),
       text: one(ctx, 'q'),
     });
-    show(ctx, {
+    show(ctx, session, {
       title: 'Users',
-      status: refused === null ? 200 : 422,
+      status: refused ? 422 : 200,
       body: html`${filters(
         ctx,
         html`${textFilter(ctx, 'q', 'Search', 'name or id')}${choice(ctx, 'state', 'State', userStates, 'any')}${choice(ctx, 'order', 'Order', userOrders)}`,
-      )}${list(ctx, {
+      )}${list(ctx, session, {
         caption: 'Users',
         columns,
         rows: found.items,
@@ -59,32 +61,31 @@ export function userListRoutes(router: Router<PanelState>, { db, show }: Deps): 
           idOf: (user) => user.id,
           nameOf: (user) => user.username,
         },
-      })}${creation(ctx.state.session, refused, ctx.state.form)}`,
+      })}${creation(session, refused)}`,
     });
   };
 
-  router.get('/users', (ctx) => showList(ctx, null));
+  routes.page('/admin/users', (ctx, session) => showList(ctx, session, null));
 
-  router.post('/users', async (ctx) => {
-    const { form, session } = ctx.state;
+  routes.form('/admin/users', async (ctx, session, form) => {
     const { password, made } = passwordIn(form);
     const isAdmin = form.get('admin') === 'yes';
     try {
       const user = await addUser(db, session.by, { username: field(form, 'username'), isAdmin, ...password });
-      if (made !== undefined) return show(ctx, secretOf(user, made));
+      if (made !== undefined) return show(ctx, session, secretOf(user, made));
       await leaveNotice(db, session.secret, { kind: 'done', text: 'The user was created.', lines: [] });
       goTo(ctx, `/admin/users/${user.id}`);
     } catch (error) {
       if (!(error instanceof HoplaError && error.code === 'invalid-request')) throw error;
-      await showList(ctx, error.message);
+      await showList(ctx, session, { form, detail: error.message });
     }
   });
 }
 
-function creation(session: Session, refused: string | null, form: URLSearchParams | undefined): Markup {
+function creation(session: Session, refused: Refused | null): Markup {
   return html`<h2>Create a user</h2>
-<form class="card stack narrow" method="post" action="/admin/users">${guard(session)}${problem(refused)}
-<label>Name <input name="username" required maxlength="100" autocomplete="off" autocapitalize="none" spellcheck="false" value="${form?.get('username') ?? ''}"></label>
+<form class="card stack narrow" method="post" action="/admin/users">${guard(session)}${problem(refused?.detail ?? null)}
+<label>Name <input name="username" required maxlength="100" autocomplete="off" autocapitalize="none" spellcheck="false" value="${refused?.form.get('username') ?? ''}"></label>
 ${passwordFields('none')}
 <label class="check"><input type="checkbox" name="admin" value="yes"> May use this panel</label>
 <p class="actions"><button class="primary">Create</button></p>
@@ -92,12 +93,11 @@ ${passwordFields('none')}
 }
 
 /** `GET /admin/users/:id` and `POST /admin/users/:id/password` */
-export function userRoutes(router: Router<PanelState>, { db, show }: Deps): void {
-  const showUser = async (ctx: PanelContext, refused: string | null) => {
-    const { session } = ctx.state;
+export function userRoutes(routes: PanelRoutes, { db, show }: Deps): void {
+  const showUser = async (ctx: PanelContext, session: Session, refused: string | null) => {
     const user = await getUserById(db, ctx.params.id ?? '');
     const name = encodeURIComponent(user.username);
-    show(ctx, {
+    show(ctx, session, {
       title: 'User',
       status: refused === null ? 200 : 422,
       body: html`<div class="columns">
@@ -115,20 +115,19 @@ export function userRoutes(router: Router<PanelState>, { db, show }: Deps): void
     });
   };
 
-  router.get('/users/:id', (ctx) => showUser(ctx, null));
+  routes.page('/admin/users/:id', (ctx, session) => showUser(ctx, session, null));
 
-  router.post('/users/:id/password', async (ctx) => {
-    const { form, session } = ctx.state;
+  routes.form('/admin/users/:id/password', async (ctx, session, form) => {
     const { id, username } = await getUserById(db, ctx.params.id ?? '');
     const { password, made } = passwordIn(form);
     try {
       const user = await changePassword(db, session.by, username, password.password ?? '');
-      if (made !== undefined) return show(ctx, secretOf(user, made));
+      if (made !== undefined) return show(ctx, session, secretOf(user, made));
       await leaveNotice(db, session.secret, { kind: 'done', text: 'The password was set.', lines: [] });
       goTo(ctx, `/admin/users/${id}`);
     } catch (error) {
       if (!(error instanceof HoplaError && error.code === 'invalid-request')) throw error;
-      await showUser(ctx, error.message);
+      await showUser(ctx, session, error.message);
     }
   });
 }
