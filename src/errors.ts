@@ -38,6 +38,8 @@ export const errorKinds = {
   'upload-unavailable': shown(423, 'The upload cannot go on just now'),
   'too-many-requests': shown(429, 'Too many requests'),
   'headers-too-large': shown(431, 'The request headers are too large'),
+  // A status of tus (1.0.0, Checksum): these bytes are damaged, the upload is not.
+  'upload-checksum-mismatch': shown(460, 'The bytes of this request do not match its checksum'),
   'internal-error': hidden(500, 'Something went wrong here'),
   'service-unavailable': hidden(503, 'The service cannot answer just now'),
   'staging-full': shown(507, 'There is no room for this image just now'),

@@ -11,6 +11,7 @@ const RESPONSE_HEADERS = [
   'Tus-Version',
   'Tus-Extension',
   'Tus-Max-Size',
+  'Tus-Checksum-Algorithm',
   'Upload-Offset',
   'Upload-Length',
   'Upload-Defer-Length',

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { HoplaError } from '../errors.ts';
+import { continueOnRead } from './expectation.ts';
 import { toProblem } from './problem.ts';
 import { watchSlowBodies } from './slow-bodies.ts';
 
@@ -54,6 +55,10 @@ export async function listen(handler: RequestListener, options: HttpServerOption
     handler(request, response);
   };
   server.on('request', handle);
+  server.on('checkContinue', (request, response) => {
+    continueOnRead(request, response);
+    handle(request, response);
+  });
   // RFC 9110 section 10.1.1: an expectation that we do not know may be refused with 417, and may be ignored.
   server.on('checkExpectation', handle);
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {

@@ -1,6 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import { Metadata } from '@tus/utils';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
@@ -8,6 +7,7 @@ import type { Arrivals } from '../tickets/arrivals.ts';
 import { claimPlace, findPlaceTaken, type PlaceRequest } from '../tickets/claim.ts';
 import type { DailyImages } from '../tickets/quotas.ts';
 import type { Holders } from './holders.ts';
+import { invalidMetadata, parseMetadata, textOf } from './metadata.ts';
 import type { Staging } from './staging.ts';
 
 /** What the headers of a tus creation request say. */
@@ -19,22 +19,18 @@ export type Creation = {
   metadata: string | null;
 };
 
-/** The content type of every body that brings bytes of an upload. */
-export const OFFSET_STREAM = 'application/offset+octet-stream';
-
-const METADATA_CHARS = 8 * 1024;
 const SLOT_CHARS = 64;
 const FILENAME_CHARS = 255;
 
 /** Reads the headers of a creation request. Throws 4xx for what they must not say. */
 export function parseCreation(headers: IncomingHttpHeaders, maxBytes: number): Creation {
   const metadata = single(headers['upload-metadata'])?.trim() || null;
-  const { slot, filename, sha256 } = parseMetadata(metadata);
+  const values = parseMetadata(metadata);
   return {
     size: parseLength(headers, maxBytes),
-    slot: parseSlot(slot),
-    filename: cleanFilename(filename),
-    sha256: parseSha256(sha256),
+    slot: parseSlot(textOf(values, 'slot')),
+    filename: cleanFilename(values.get('filename')),
+    sha256: parseSha256(textOf(values, 'sha256')),
     metadata,
   };
 }
@@ -48,7 +44,8 @@ function parseLength(headers: IncomingHttpHeaders, maxBytes: number): number | n
     throw new HoplaError('malformed-request', 'Send either Upload-Length, or Upload-Defer-Length: 1.');
   }
   if (length === null) return null;
-  if (!/^(0|[1-9]\d{0,14})$/.test(length))
+  // Of any number of digits: what is beyond every number here is too large, not malformed.
+  if (!/^(0|[1-9]\d*)$/.test(length))
     throw new HoplaError('malformed-request', 'Upload-Length must be a whole number of bytes.');
   return assertSize(Number(length), maxBytes);
 }
@@ -60,45 +57,24 @@ export function assertSize(size: number, maxBytes: number): number {
   return size;
 }
 
-function parseMetadata(header: string | null): Record<string, string | null> {
-  if (header === null) return {};
-  if (header.length > METADATA_CHARS)
-    throw new HoplaError('headers-too-large', `Upload-Metadata has at most ${METADATA_CHARS} characters.`);
-  try {
-    return Metadata.parse(header);
-  } catch (error) {
-    throw new HoplaError(
-      'malformed-request',
-      'Upload-Metadata must be comma-separated pairs of a key and a base64 value.',
-      { cause: error },
-    );
-  }
-}
-
-function parseSlot(slot: string | null | undefined): string | null {
-  if (!slot) return null;
-  if ([...slot].length > SLOT_CHARS) throw invalid('slot', `must have at most ${SLOT_CHARS} characters`);
+function parseSlot(slot: string | null): string | null {
+  if (slot === null) return null;
+  if ([...slot].length > SLOT_CHARS) throw invalidMetadata('slot', `must have at most ${SLOT_CHARS} characters`);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
-  if (/[\x00-\x1f\x7f]/.test(slot)) throw invalid('slot', 'must have no control characters');
+  if (/[\x00-\x1f\x7f]/.test(slot)) throw invalidMetadata('slot', 'must have no control characters');
   return slot;
 }
 
-function parseSha256(sha256: string | null | undefined): string | null {
-  if (!sha256) return null;
-  if (!/^[0-9a-f]{64}$/i.test(sha256)) throw invalid('sha256', 'must be 64 hexadecimal digits');
+function parseSha256(sha256: string | null): string | null {
+  if (sha256 === null) return null;
+  if (!/^[0-9a-f]{64}$/i.test(sha256)) throw invalidMetadata('sha256', 'must be 64 hexadecimal digits');
   return sha256.toLowerCase();
 }
 
-function invalid(key: string, message: string): HoplaError {
-  return new HoplaError('invalid-request', `Upload-Metadata ${key}: ${message}`, {
-    members: { errors: [{ path: `Upload-Metadata.${key}`, message }] },
-  });
-}
-
 /** A name is for people to read: kept in part rather than refused. */
-function cleanFilename(filename: string | null | undefined): string | null {
+function cleanFilename(filename: Buffer | undefined): string | null {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
-  const clean = (filename ?? '').toWellFormed().replace(/[\x00-\x1f\x7f\u2028\u2029]/g, '');
+  const clean = (filename ?? '').toString().replace(/[\x00-\x1f\x7f\u2028\u2029]/g, '');
   return [...clean].slice(0, FILENAME_CHARS).join('').trim() || null;
 }
 

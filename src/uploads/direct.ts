@@ -2,18 +2,14 @@ import type { IncomingMessage } from 'node:http';
 import { ERRORS } from '@tus/utils';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
-import {
-  type CreationDeps,
-  createUpload,
-  knownOffset,
-  OFFSET_STREAM,
-  parseCreation,
-  toPlaceRequest,
-} from './creation.ts';
+import type { PlaceRequest } from '../tickets/claim.ts';
+import { type CreationDeps, createUpload, knownOffset, parseCreation, toPlaceRequest } from './creation.ts';
 import { refuse } from './finish.ts';
 import type { Holders } from './holders.ts';
 import type { Exchange, StagingStore, StoreDeps } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
+import { isOffsetStream, type UploadBody } from './upload-body.ts';
+import { withVerifiedBody } from './verified-body.ts';
 
 /*
  * Requests that bring bytes, or are about to, without the handlers of @tus/server, and so without the web streams, headers and
@@ -34,12 +30,24 @@ export async function createDirectly(
   deps: DirectDeps,
   store: StagingStore,
   exchange: Exchange,
-  body: IncomingMessage,
+  request: IncomingMessage,
 ): Promise<TusAnswer> {
-  const creation = parseCreation(body.headers, deps.maxImageBytes);
+  const creation = parseCreation(request.headers, deps.maxImageBytes);
   const place = toPlaceRequest(deps, exchange.ticketId, creation);
+  const verification = { userId: exchange.userId, limit: creation.size ?? deps.maxImageBytes };
+  return withVerifiedBody(deps, request, verification, (body) => createWith(deps, store, exchange, place, body));
+}
+
+/** The new upload, with its bytes as they come. */
+async function createWith(
+  deps: DirectDeps,
+  store: StagingStore,
+  exchange: Exchange,
+  place: PlaceRequest,
+  body: UploadBody,
+): Promise<TusAnswer> {
   const landed = await deps.wholes.receive(place, exchange.userId, body);
-  if (landed && !('claim' in landed)) return created(exchange, landed.imageId, landed.offset, creation.size);
+  if (landed && !('claim' in landed)) return created(exchange, landed.imageId, landed.offset, place.size);
   exchange.staged = landed;
   try {
     const { kind, image } = await (landed ? landed.claim() : createUpload(deps, place, exchange.userId));
@@ -61,10 +69,10 @@ async function receiveFirst(
   store: StagingStore,
   exchange: Exchange,
   image: Image,
-  body: IncomingMessage,
+  body: UploadBody,
 ): Promise<number | null> {
   await deps.reach('place.claimed');
-  if (body.headers['content-type'] !== OFFSET_STREAM) {
+  if (!isOffsetStream(body.headers)) {
     deps.intake.keep(image, 0);
     return null;
   }
@@ -83,17 +91,20 @@ export async function continueDirectly(
   deps: DirectDeps,
   store: StagingStore,
   exchange: Exchange,
-  body: IncomingMessage,
+  request: IncomingMessage,
 ): Promise<TusAnswer> {
   const { imageId } = exchange;
-  const { 'upload-offset': continues, 'upload-length': length } = body.headers;
+  const { 'upload-offset': continues, 'upload-length': length } = request.headers;
   if (imageId === null) throw new HoplaError('upload-not-found');
   try {
-    return await underLock(deps, imageId, body, async (signal) => {
+    return await underLock(deps, imageId, request, async (signal) => {
       const { image, offset } = await store.goOn(imageId, Number(continues));
       if (offset !== Number(continues)) throw ERRORS.INVALID_OFFSET;
       if (length !== undefined) await declareLength(store, image, offset, String(length));
-      const reached = await store.receive(body, offset, signal);
+      const limit = (exchange.image?.size ?? deps.maxImageBytes) - offset;
+      const reached = await withVerifiedBody(deps, request, { userId: exchange.userId, limit, signal }, (body) =>
+        store.receive(body, offset, signal),
+      );
       const headers: [string, string][] = [['Upload-Offset', `${reached}`]];
       return { status: 204, headers, finished: reached === exchange.image?.size };
     });
@@ -114,7 +125,7 @@ async function declareLength(store: StagingStore, image: Image, offset: number, 
 async function underLock<T>(
   { holders }: DirectDeps,
   imageId: string,
-  body: IncomingMessage,
+  body: UploadBody,
   run: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const letGo = new AbortController();

@@ -7,8 +7,8 @@ import type { RateLimit } from '../http/rate-limit.ts';
 import { createRouter } from '../http/router.ts';
 import type { CallerState, createAuthentication } from '../identity/bearer.ts';
 import type { createTicketAccess } from '../tickets/access.ts';
-import { OFFSET_STREAM } from './creation.ts';
 import type { TusServer } from './tus-server.ts';
+import { assertOffsetStream, hasContent } from './upload-body.ts';
 
 export type UploadDeps = {
   authenticate: ReturnType<typeof createAuthentication>;
@@ -68,10 +68,9 @@ function checkProtocol(ctx: Context): void {
     });
   }
   // "All PATCH requests MUST use Content-Type: application/offset+octet-stream, otherwise the server SHOULD return a
-  // 415 Unsupported Media Type status."
-  if (ctx.method === 'PATCH' && ctx.get('Content-Type') !== OFFSET_STREAM) {
-    throw new HoplaError('unsupported-media-type', `Send the bytes as Content-Type: ${OFFSET_STREAM}.`);
-  }
+  // 415 Unsupported Media Type status." A creation without a body may have any type: Android sends one by itself.
+  if (ctx.method === 'PATCH' || (ctx.method === 'POST' && hasContent(ctx.req.headers)))
+    assertOffsetStream(ctx.req.headers);
   const offset = ctx.get('Upload-Offset');
   // A creation may do without; @tus/server looks at that of the others.
   const expected = ctx.method === 'PATCH' || (ctx.method === 'POST' && offset !== '');

@@ -1,5 +1,4 @@
 import type { AsyncLocalStorage } from 'node:async_hooks';
-import type { IncomingMessage } from 'node:http';
 import { FileStore } from '@tus/file-store';
 import { Upload } from '@tus/utils';
 import { Image } from '../database/models.ts';
@@ -8,11 +7,12 @@ import { HoplaError } from '../errors.ts';
 import type { ReportProgress } from '../progress/hub.ts';
 import { isId } from '../tickets/access.ts';
 import { moveImage } from '../tickets/transition.ts';
-import { type AppendEnd, appendBody } from './append.ts';
+import { appendBody } from './append.ts';
 import type { Lent } from './buffer-pool.ts';
 import { assertSize } from './creation.ts';
 import { assertUploading, discardStaged, type FinishDeps, finishUpload, landUpload, refuse } from './finish.ts';
 import type { Facts } from './intake.ts';
+import { assertEnd, type UploadBody } from './upload-body.ts';
 import type { Staged, Wholes } from './whole.ts';
 
 /** One request on its way through the tus server, which knows an upload by its id alone. */
@@ -51,6 +51,8 @@ export class StagingStore extends FileStore {
 
   constructor(deps: StoreDeps) {
     super({ directory: deps.staging.directory });
+    // For OPTIONS to tell; verified-body.ts has it.
+    this.extensions.push('checksum', 'checksum-trailer');
     this.#deps = deps;
   }
 
@@ -122,7 +124,7 @@ export class StagingStore extends FileStore {
    * Takes a request body from `offset` on and resolves to the new offset. When that is the whole image, it is durably
    * received by then.
    */
-  async receive(body: IncomingMessage, offset: number, signal: AbortSignal): Promise<number> {
+  async receive(body: UploadBody, offset: number, signal: AbortSignal): Promise<number> {
     const exchange = this.#exchange;
     const image = this.#looked;
     const { staging, intake, reportProgress, maxImageBytes } = this.#deps;
@@ -214,11 +216,4 @@ export class StagingStore extends FileStore {
     this.#exchange.image = image;
     return image;
   }
-}
-
-function assertEnd(end: AppendEnd): void {
-  if (end === 'aborted')
-    throw new HoplaError('upload-locked', 'Another request took over this upload.', { retryAfterMs: 1000 });
-  // Nobody hears this one: the client is gone.
-  if (end === 'cut') throw new HoplaError('upload-unavailable', 'The connection ended before the body did.');
 }

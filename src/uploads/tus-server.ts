@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage } from 'node:http';
 import { Server } from '@tus/server';
+import { CHECKSUM_ALGORITHMS } from './checksum.ts';
 import { continueDirectly, createDirectly, type DirectDeps, LOCK_DRAIN_MS, type TusAnswer } from './direct.ts';
 import { type Exchange, StagingStore } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
@@ -49,6 +50,10 @@ export function createTusServer(deps: DirectDeps): TusServer {
     // "If an upload contains additional metadata, responses to HEAD requests MUST include the Upload-Metadata header and
     // its value as specified by the Client during the creation."
     if (method === 'HEAD' && image?.uploadMetadata) response.headers.set('Upload-Metadata', image.uploadMetadata);
+    if (method === 'OPTIONS') {
+      response.headers.set('Tus-Checksum-Algorithm', CHECKSUM_ALGORITHMS);
+      return { status: 200, headers: response.headers, finished: false };
+    }
     const finished = response.headers.get('Upload-Offset') === `${image?.size}`;
     return { status: response.status, headers: response.headers, finished };
   };

@@ -1,21 +1,12 @@
-import type { IncomingMessage } from 'node:http';
-import type { Readable } from 'node:stream';
 import { HoplaError } from '../errors.ts';
 import { claimPlace, type PlaceRequest } from '../tickets/claim.ts';
 import type { ReceivedFacts } from '../tickets/receive.ts';
 import { appendBody } from './append.ts';
-import {
-  type Admission,
-  admit,
-  type Created,
-  type CreationDeps,
-  createUpload,
-  knownOffset,
-  OFFSET_STREAM,
-} from './creation.ts';
+import { type Admission, admit, type Created, type CreationDeps, createUpload, knownOffset } from './creation.ts';
 import { assertExpected, type FinishDeps, logReceived, toReceived } from './finish.ts';
 import type { Facts } from './intake.ts';
 import type { Peers } from './peers.ts';
+import type { UploadBody } from './upload-body.ts';
 
 /**
  * How long a body may take to come in before its image takes a place without being whole, in milliseconds: others are to see
@@ -27,9 +18,6 @@ const RETRY_MS = 1_000;
 const ASK_MS = 5_000;
 
 export type WholeDeps = FinishDeps & CreationDeps & { peers: Pick<Peers, 'askAll'> };
-
-/** The request that creates an upload. */
-export type CreationBody = Readable & Pick<IncomingMessage, 'headers'>;
 
 /** Which upload the client has now, and where it stands: below its size for as long as it is not committed. */
 export type Landed = { imageId: string; offset: number };
@@ -57,7 +45,7 @@ export type Wholes = {
    * body still to be read: not acceptable, too slow, a failing disk. Null, with nothing changed, for a creation that brings no
    * whole image, or when there is no room. Throws what `claimPlace` throws.
    */
-  receive(request: PlaceRequest, userId: string, body: CreationBody): Promise<Landed | Staged | null>;
+  receive(request: PlaceRequest, userId: string, body: UploadBody): Promise<Landed | Staged | null>;
   /** Tries again to commit what could not be committed; throws 423 `upload-uncommitted` while that is so. */
   settle(imageId: string): Promise<void>;
   /**
@@ -85,7 +73,7 @@ export function createWholes(deps: WholeDeps): Wholes {
   let closed = false;
 
   /** Brings the image into its file. `landed` are the facts of a durable, acceptable one; else `failure` may say what is wrong. */
-  const stage = async (request: PlaceRequest, size: number, body: CreationBody) => {
+  const stage = async (request: PlaceRequest, size: number, body: UploadBody) => {
     const { imageId, expectedSha256 } = request;
     const image = { id: imageId, expectedSha256 };
     let offset = 0;
@@ -173,7 +161,7 @@ export function createWholes(deps: WholeDeps): Wholes {
     request: PlaceRequest,
     userId: string,
     admission: Admission,
-    body: CreationBody,
+    body: UploadBody,
     { offset, failure }: Pick<Staged, 'offset' | 'failure'>,
   ): Staged => {
     const { imageId } = request;
@@ -198,7 +186,7 @@ export function createWholes(deps: WholeDeps): Wholes {
     };
   };
 
-  const receive = async (request: PlaceRequest, userId: string, body: CreationBody, size: number) => {
+  const receive = async (request: PlaceRequest, userId: string, body: UploadBody, size: number) => {
     const admission = await admit(deps, request, userId).catch(() => null);
     if (!admission) return null;
     const { landed, ...staged } = await stage(request, size, body);
@@ -213,8 +201,7 @@ export function createWholes(deps: WholeDeps): Wholes {
   return {
     async receive(request, userId, body) {
       const { size, imageId } = request;
-      const { 'content-length': length, 'content-type': type } = body.headers;
-      if (size === null || length !== `${size}` || type !== OFFSET_STREAM) return null;
+      if (size === null || body.headers['content-length'] !== `${size}`) return null;
       arriving.add(imageId);
       let left = false;
       try {

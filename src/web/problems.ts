@@ -138,6 +138,11 @@ export const problems: Record<ErrorCode, Explanation> = {
     meaning: 'The headers of the request are larger than is read here.',
     remedy: 'Send fewer or shorter headers; with uploads, shorter “Upload-Metadata”.',
   },
+  'upload-checksum-mismatch': {
+    meaning:
+      'The bytes of one request are not those that its “Upload-Checksum” speaks of: they were damaged on the way.',
+    remedy: 'Nothing of them was taken. Ask with HEAD for the “Upload-Offset” and send them again.',
+  },
   'internal-error': {
     meaning: 'Something failed that should not have. It is in our log under the request id of the answer.',
     remedy: 'Try again. If it stays, tell the operator the request id.',

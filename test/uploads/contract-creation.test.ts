@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { type Api, createApi, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
@@ -55,6 +56,30 @@ describe('creating an upload', () => {
     }
   });
 
+  it('takes pairs with blanks around them, as TUSKit and two header lines of one name make them', async () => {
+    const { ticket, endpoint } = await open(3);
+    const pairs = [`slot ${Buffer.from('one').toString('base64')}`, 'filename YS5qcGc='];
+    const [first, ...repeats] = [pairs.join(', '), pairs.join(' ,\t'), ` ${pairs.join(',  ')} `, pairs.join(',')];
+    const url = await endpoint.begin({ size: 10, headers: { 'Upload-Metadata': first ?? '' } });
+    for (const header of repeats)
+      expect(await endpoint.begin({ size: 10, headers: { 'Upload-Metadata': header } })).to.equal(url);
+    const lines = { headers: { 'Upload-Metadata': pairs as unknown as string } };
+    expect(await endpoint.begin({ size: 10, ...lines })).to.equal(url);
+    const { images } = await api.ticket(ticket.id);
+    expect(images).to.have.lengthOf(1);
+    expect(images[0]).to.include({ slot: 'one', filename: 'a.jpg' });
+  });
+
+  it('refuses a slot that is no UTF-8, as two of them would become one', async () => {
+    const { endpoint } = await open(2);
+    for (const bytes of [Buffer.of(0xff), Buffer.of(0xfe)]) {
+      const headers = { 'Upload-Metadata': `slot ${bytes.toString('base64')}` };
+      const answer = await endpoint.create({ size: 10, headers });
+      expectProblem(answer, 422, 'invalid-request');
+      expect(answer.body.errors[0].path).to.equal('Upload-Metadata.slot');
+    }
+  });
+
   it('takes empty metadata for none', async () => {
     const { endpoint } = await open(1);
     const url = await endpoint.begin({ size: 10, headers: { 'Upload-Metadata': '' } });
@@ -64,7 +89,16 @@ describe('creating an upload', () => {
   it('refuses metadata, slots and checksums that cannot be meant', async () => {
     const { ticket, endpoint } = await open(1);
     const create = (header: string) => endpoint.create({ size: 10, headers: { 'Upload-Metadata': header } });
-    for (const header of ['filename not-base64!', 'a b c', ',', 'a YQ==,a YQ==', 'filename YQ']) {
+    for (const header of [
+      'filename not-base64!',
+      'a b c',
+      ',',
+      'a YQ==,',
+      'a YQ==,a YQ==',
+      'filename YQ',
+      'ä YQ==',
+      'a Y===',
+    ]) {
       expectProblem(await create(header), 400, 'malformed-request');
     }
     expectProblem(await create(`filename ${'YWFh'.repeat(4_000)}`), 431, 'headers-too-large');
@@ -99,7 +133,9 @@ describe('creating an upload', () => {
     expectProblem(await endpoint.create({ size: MAX_BYTES + 1 }), 413, 'image-too-large');
     const length = (headers: Record<string, string>) => endpoint.send('POST', endpoint.uploadUrl, { headers });
     expectProblem(await length({ 'Upload-Length': '9'.repeat(15) }), 413, 'image-too-large');
-    for (const size of ['-1', '1.5', '1e3', '0x10', 'NaN', '', '0100', '10, 10', '9'.repeat(400)])
+    for (const digits of [16, 400])
+      expectProblem(await length({ 'Upload-Length': '9'.repeat(digits) }), 413, 'image-too-large');
+    for (const size of ['-1', '+10', '1.5', '1e3', '0x10', 'NaN', '', '0100', '10, 10'])
       expectProblem(await length({ 'Upload-Length': size }), 400, 'malformed-request');
     expectProblem(await length({}), 400, 'malformed-request');
     for (const offset of ['-1', '1.5', 'zero'])
@@ -150,12 +186,62 @@ describe('creating an upload', () => {
     }
   });
 
-  it('leaves a body of another content type alone', async () => {
-    const { endpoint } = await open(1);
-    const headers = { 'Content-Type': 'image/jpeg' };
-    const { status, headers: answered } = await endpoint.create({ size: photo.length, body: photo, headers });
-    expect([status, answered['upload-offset']]).to.deep.equal([201, undefined]);
-    expect((await endpoint.head(String(answered.location))).headers['upload-offset']).to.equal('0');
+  it('refuses a body of another content type before it takes a place', async () => {
+    const { ticket, endpoint } = await open(1);
+    for (const type of ['image/jpeg', 'application/x-www-form-urlencoded', 'application/offset+octet-streams', '']) {
+      const headers = { 'Content-Type': type };
+      const whole = await endpoint.create({ size: photo.length, body: photo, headers });
+      expectProblem(whole, 415, 'unsupported-media-type');
+      const chunked = await endpoint.create({ size: photo.length, body: photo, headers, chunkBytes: 7_000 });
+      expectProblem(chunked, 415, 'unsupported-media-type');
+    }
+    expect((await api.ticket(ticket.id)).images).to.deep.equal([]);
+  });
+
+  it('takes any content type of a creation without a body', async () => {
+    const { endpoint } = await open(3);
+    // That of HttpURLConnection on Android, which tus-java-client cannot leave out.
+    for (const type of ['application/x-www-form-urlencoded', 'application/json', OFFSET_STREAM])
+      await endpoint.begin({ size: 10, headers: { 'Content-Type': type, 'Content-Length': '0' } });
+  });
+
+  it('compares the content type without its parameters and its letter case', async () => {
+    for (const type of [
+      'Application/Offset+Octet-Stream',
+      `${OFFSET_STREAM}; charset=utf-8`,
+      `${OFFSET_STREAM} ;a=b`,
+    ]) {
+      const { ticket, endpoint } = await open(3);
+      const headers = { 'Content-Type': type };
+      const whole = await endpoint.create({ size: photo.length, body: photo, headers });
+      expect([whole.status, whole.headers['upload-offset']]).to.deep.equal([201, `${photo.length}`]);
+      const url = await endpoint.begin({ size: photo.length, body: photo.subarray(0, 99), headers });
+      expect((await endpoint.patch(url, 99, photo.subarray(99), { headers })).status).to.equal(204);
+      const nothing = await endpoint.create({ size: photo.length, headers });
+      expect([nothing.status, nothing.headers['upload-offset']]).to.deep.equal([201, '0']);
+      expect((await api.ticket(ticket.id)).counts.uploading).to.equal(1);
+    }
+  });
+
+  it('refuses bytes that are compressed, and leaves the upload as it was', async () => {
+    const { ticket, endpoint } = await open(1);
+    const headers = { 'Content-Encoding': 'gzip' };
+    const squeezed = gzipSync(photo);
+    const whole = await endpoint.create({ size: photo.length, body: squeezed, headers });
+    expectProblem(whole, 415, 'unsupported-media-type');
+    expect(whole.headers['accept-encoding']).to.equal('identity');
+    expect((await api.ticket(ticket.id)).images).to.deep.equal([]);
+    const identity = { headers: { 'Content-Encoding': 'Identity' } };
+    const url = await endpoint.begin({ size: photo.length, body: photo.subarray(0, 99), ...identity });
+    for (const coding of ['gzip', 'br', 'identity, gzip', 'aws-chunked'])
+      expectProblem(
+        await endpoint.patch(url, 99, squeezed, { headers: { 'Content-Encoding': coding } }),
+        415,
+        'unsupported-media-type',
+      );
+    expect((await endpoint.head(url)).headers['upload-offset']).to.equal('99');
+    expect((await endpoint.patch(url, 99, photo.subarray(99), identity)).status).to.equal(204);
+    await untilCompleted(api, ticket.id);
   });
 
   it('takes no place for a creation with too many bytes, however they come', async () => {

@@ -1,3 +1,4 @@
+import { CHECKSUM_ALGORITHMS } from '../../uploads/checksum.ts';
 import * as examples from './examples.ts';
 import { ALWAYS, answer, header, OUTAGES, parameter, problems, ticketParameter } from './parts.ts';
 
@@ -18,32 +19,47 @@ const tusResumable = parameter(
   { type: 'string', const: '1.0.0' },
   true,
 );
+const checksum = parameter(
+  'header',
+  'Upload-Checksum',
+  'algorithm and base64 digest of the bytes of this request (crc32: its four bytes in network order); or as a trailer that `Trailer` announces. Bytes that differ are 460, and as if they had not come',
+  { type: 'string', examples: ['sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0='] },
+);
 const offset = { 'Upload-Offset': header('bytes that are here', 809_806) };
 const expires = { 'Upload-Expires': header('when an unfinished upload ends', EXPIRES) };
 const octets = { content: { 'application/offset+octet-stream': { schema: { type: 'string', format: 'binary' } } } };
 
 const UPLOAD_ERRORS = ['unauthorized', 'ticket-not-found', 'unsupported-tus-version', ...ALWAYS] as const;
-const IMAGE_ERRORS = ['unsupported-image', 'image-too-many-pixels', 'checksum-mismatch', 'length-exceeded'] as const;
+const IMAGE_ERRORS = [
+  'unsupported-media-type',
+  'unsupported-image',
+  'image-too-many-pixels',
+  'checksum-mismatch',
+  'length-exceeded',
+  'upload-checksum-mismatch',
+] as const;
 const LATER = ['upload-locked', 'upload-uncommitted', 'upload-unavailable'] as const;
 
 const TUS =
-  'Any tus 1.0.0 client speaks this; see https://tus.io/protocols/resumable-upload. Extensions: creation, creation-with-upload, creation-defer-length, termination, expiration. Where only GET and POST get through, a POST with `X-HTTP-Method-Override` does the others.';
+  'Any tus 1.0.0 client speaks this; see https://tus.io/protocols/resumable-upload. Extensions: creation, creation-with-upload, creation-defer-length, termination, expiration, checksum (of the bytes of one request), checksum-trailer. Where only GET and POST get through, a POST with `X-HTTP-Method-Override` does the others.';
 
 const describe = (operationId: string, summary: string) => ({
   operationId,
   tags: ['Uploads'],
   summary,
   responses: {
-    204: answer('Told in headers', {
+    200: answer('Told in headers', {
       headers: {
         'Tus-Version': header('versions', '1.0.0'),
         'Tus-Extension': header(
           'extensions',
-          'creation,creation-with-upload,creation-defer-length,termination,expiration',
+          'creation,creation-with-upload,creation-defer-length,termination,expiration,checksum,checksum-trailer',
         ),
+        'Tus-Checksum-Algorithm': header('what Upload-Checksum may name', CHECKSUM_ALGORITHMS),
         'Tus-Max-Size': header('bytes', 52_428_800),
       },
     }),
+    204: answer('The preflight of a browser'),
     ...problems('unauthorized', 'ticket-not-found', ...ALWAYS, ...OUTAGES),
   },
 });
@@ -71,6 +87,7 @@ export const uploadPaths = {
           type: 'string',
           examples: [METADATA],
         }),
+        checksum,
       ],
       requestBody: { description: 'may carry the first bytes already, or all of them', ...octets },
       responses: {
@@ -140,6 +157,7 @@ export const uploadPaths = {
           minimum: 1,
           examples: [size],
         }),
+        checksum,
       ],
       requestBody: { required: true, ...octets },
       responses: {
@@ -151,7 +169,6 @@ export const uploadPaths = {
           'upload-not-found',
           'offset-conflict',
           'upload-gone',
-          'unsupported-media-type',
           'image-too-large',
           'empty-image',
           'invalid-request',
