@@ -3,6 +3,13 @@ import { HoplaError } from '../errors.ts';
 /** Why no whole answer came: a cause of `storage-unavailable`. */
 export class NoAnswer extends Error {
   override name = 'NoAnswer';
+  /** Whether a connection that had been idle was closed by the store before a byte of an answer came over it. */
+  readonly stale: boolean;
+
+  constructor(what: string, { cause, stale = false }: { cause?: unknown; stale?: boolean } = {}) {
+    super(what, { cause });
+    this.stale = stale;
+  }
 }
 
 /**

@@ -5,20 +5,41 @@ import type { Receipt, StagedImage } from './port.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
+/** More than any file that an upload by one request may have, and more than any image is wide. */
+const MAX_BYTES = 2 ** 40;
+const MAX_SIDE = 2 ** 31 - 1;
+const MAX_URL_LENGTH = 2048;
+
+/** Text that a database takes and a terminal shows: on one line, and well-formed. */
+const text = (maxLength: number) =>
+  z
+    .string()
+    .min(1)
+    .max(maxLength)
+    .refine((value) => value.isWellFormed() && !/\p{Cc}/u.test(value), 'has characters that no text has');
+const side = z.int().min(1).max(MAX_SIDE);
+const webAddress = text(MAX_URL_LENGTH).transform((value, context) => {
+  const url = URL.parse(value);
+  if (url && /^https?:$/.test(url.protocol) && !url.username && !url.password && url.href.length <= MAX_URL_LENGTH)
+    return url.href;
+  context.addIssue({ code: 'custom', message: 'is no address of a web page' });
+  return z.NEVER;
+});
+
 // What we decide by is required; what is only shown may be missing or odd without costing the image.
 const assetSchema = z.object({
-  public_id: z.string().min(1),
-  bytes: z.int(),
-  etag: z.string(),
-  secure_url: z.url({ protocol: /^https?$/ }),
-  asset_id: z.string().nullable().catch(null),
+  public_id: text(1024),
+  bytes: z.int().min(0).max(MAX_BYTES),
+  etag: text(128),
+  secure_url: webAddress,
+  asset_id: text(255).nullable().catch(null),
   version: z
-    .union([z.string(), z.int().transform(String)])
+    .union([text(64), z.int().min(0).transform(String)])
     .nullable()
     .catch(null),
-  width: z.int().nullable().catch(null),
-  height: z.int().nullable().catch(null),
-  format: z.string().nullable().catch(null),
+  width: side.nullable().catch(null),
+  height: side.nullable().catch(null),
+  format: text(32).nullable().catch(null),
   existing: z.boolean().catch(false),
 });
 
@@ -27,9 +48,11 @@ export type Asset = z.output<typeof assetSchema>;
 
 /** The asset of an upload's answer. Throws what `refusal` makes of any other answer. */
 export function readAsset(answer: Answer, nowMs: number): Asset {
-  const result = assetSchema.safeParse(answer.status === 200 ? json(answer) : undefined);
-  if (!result.success) throw refusal(answer, nowMs);
-  return result.data;
+  if (answer.status !== 200) throw refusal(answer, nowMs);
+  const result = assetSchema.safeParse(json(answer));
+  if (result.success) return result.data;
+  const odd = new Set(result.error.issues.map(({ path }) => path.join('.') || 'everything'));
+  throw new HoplaError('storage-unavailable', `Cloudinary answered 200 with something odd: ${[...odd].join(', ')}`);
 }
 
 /** Whether the asset has exactly our bytes: Cloudinary's etag is the md5 of what it stored. */
@@ -107,7 +130,12 @@ const errorSchema = z.object({ error: z.object({ message: z.string() }) });
 /** Cloudinary's own words, shortened to one line; undefined when the answer is not in Cloudinary's form. */
 function messageOf(answer: Answer): string | undefined {
   const result = errorSchema.safeParse(json(answer));
-  return result.success ? result.data.error.message.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 300) : undefined;
+  return result.success
+    ? result.data.error.message
+        .replace(/[\s\p{Cc}]+/gu, ' ')
+        .slice(0, 300)
+        .toWellFormed()
+    : undefined;
 }
 
 function json({ body }: Answer): unknown {

@@ -44,16 +44,39 @@ export type Exchange = (options: ExchangeOptions) => Promise<Answer>;
  * Makes the request of an exchange, with all of a small body; nothing leaves before the exchange is asked for, and of one that
  * never is nothing stays.
  *
- * The SDK alone does not end as `Exchange` does. Its upload stream never ends when the server answers or resets before it has
- * read the body; it leaves the bodies of many statuses unread, and with them their sockets busy; it hides the response
- * headers, buffers an answer without bound, and throws from an event listener on JSON that it does not expect. So the answer
- * is read here: the request is caught while the SDK makes it, and the SDK's own reader is taken off.
+ * A store closes connections that are idle, and may do so in the moment in which one is used again. So a request is made once
+ * more, at once and with the body from its start, where a reused connection ended before a byte of an answer (RFC 9112,
+ * section 9.3.1). The caller hears nothing of it.
  */
-export function prepareExchange({ send, agent, body }: Call): Exchange {
+export function prepareExchange(call: Call): Exchange {
+  const first = prepareRequest(call);
+  return async (options) => {
+    try {
+      return await first(options);
+    } catch (error) {
+      if (!isStale(error) || options.signal.aborted) throw error;
+      // The others have been idle for as long, or longer.
+      for (const socket of Object.values(call.agent.freeSockets).flat()) socket?.destroy();
+      return await prepareRequest(call)(options);
+    }
+  };
+}
+
+function isStale(error: unknown): boolean {
+  return error instanceof HoplaError && error.cause instanceof NoAnswer && error.cause.stale;
+}
+
+/**
+ * Makes one request of an exchange. The SDK alone does not end as `Exchange` does. Its upload stream never ends when the server
+ * answers or resets before it has read the body; it leaves the bodies of many statuses unread, and with them their sockets
+ * busy; it hides the response headers, buffers an answer without bound, and throws from an event listener on JSON that it does
+ * not expect. So the answer is read here: the request is caught while the SDK makes it, and the SDK's own reader is taken off.
+ */
+function prepareRequest({ send, agent, body }: Call): Exchange {
   const outcome = Promise.withResolvers<Answer>();
   // Who asks for the exchange hears of it.
   outcome.promise.catch(() => {});
-  const fail: Fail = (what, cause) => outcome.reject(unavailable(what, cause));
+  const fail: Fail = (what, cause, stale) => outcome.reject(unavailable(what, cause, stale));
   const held = holdBack(agent);
   let request: ClientRequest | undefined;
   let upload: Writable | undefined;
@@ -106,7 +129,7 @@ export function prepareExchange({ send, agent, body }: Call): Exchange {
   };
 }
 
-type Fail = (what: string, cause?: unknown) => void;
+type Fail = (what: string, cause?: unknown, stale?: boolean) => void;
 
 /** Node asks of an agent no more than this; `@types/node` does not know it. */
 type AgentLike = Agent & { addRequest(request: ClientRequest & { agent?: Agent }, options: unknown): void };
@@ -141,16 +164,21 @@ function catchRequest(call: () => unknown, onRequest: (request: ClientRequest) =
 function watch(request: ClientRequest, answered: (answer: Answer) => void, fail: Fail): void {
   request.removeAllListeners('response');
   let responded = false;
+  let bytesBefore = 0;
+  request.once('socket', ({ bytesRead }) => {
+    bytesBefore = bytesRead;
+  });
+  const unheard = () => request.reusedSocket && request.socket?.bytesRead === bytesBefore;
   request.once('response', (response) => {
     responded = true;
     readAnswer(response).then(answered, (error) => fail('the answer broke off', error));
   });
   // The SDK sets the idle time; for uploads it then aborts by itself, for a ping it does nothing at all.
   request.once('timeout', () => fail('the connection went idle'));
-  request.on('error', (error) => fail('the connection failed', error));
+  request.on('error', (error) => fail('the connection failed', error, unheard()));
   // Some ends come without an error, an unasked 101 for one. An answer may still have to be read after this.
   request.once('close', () => {
-    if (!responded) fail('the connection closed without an answer');
+    if (!responded) fail('the connection closed without an answer', undefined, unheard());
   });
 }
 
@@ -190,9 +218,9 @@ async function* readFrom(file: FileHandle, onProgress?: (bytes: number) => void)
   }
 }
 
-function unavailable(what: string, cause?: unknown): HoplaError {
+function unavailable(what: string, cause?: unknown, stale = false): HoplaError {
   const reason = cause instanceof Error ? `: ${cause.message}` : '';
   return new HoplaError('storage-unavailable', `Cloudinary: ${what}${reason}`, {
-    cause: new NoAnswer(what, { cause }),
+    cause: new NoAnswer(what, { cause, stale }),
   });
 }

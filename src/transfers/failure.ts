@@ -117,6 +117,10 @@ async function insistOnClaim(change: Promise<object>): Promise<void> {
   if (!('affected' in response) || response.affected !== 1) throw new ClaimLost('another worker has this job');
 }
 
+const MAX_MESSAGE_LENGTH = 1_000;
+
+/** The text may be a stranger's: Postgres takes no NUL and no half of a surrogate pair, and the failure must be recorded. */
 function errorColumns({ code, message }: HoplaError): ImageChanges {
-  return { error_code: code, error_message: message };
+  const text = message.slice(0, MAX_MESSAGE_LENGTH).toWellFormed().replaceAll('\0', '');
+  return { error_code: code, error_message: text };
 }

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { expect } from 'chai';
 import { HoplaError } from '../../src/errors.ts';
 import { createCloudinaryStorage } from '../../src/storage/cloudinary.ts';
+import type { StagedImage } from '../../src/storage/port.ts';
 import { nothingLeft, watchLeftovers } from './leftovers.ts';
 import { answer, type Exchange, secret, startScriptedServer } from './scripted-server.ts';
 import { assetOf, createStaging, gif } from './staged.ts';
@@ -98,6 +99,7 @@ describe('what Cloudinary answers', () => {
     expect(leftovers.kept()).to.equal(1);
   });
 
+  const asset = { public_id: 'photos/1', bytes: 1, etag: 'e', secure_url: 'https://example.com/1' };
   const oddAnswers: [string, unknown][] = [
     ['no JSON', '<html>welcome</html>'],
     ['nothing', ''],
@@ -107,6 +109,19 @@ describe('what Cloudinary answers', () => {
     ['no bytes and no etag', { public_id: 'photos/1', secure_url: 'https://example.com/1' }],
     ['a script for an address', { public_id: 'p', bytes: 1, etag: 'e', secure_url: 'javascript:alert(1)' }],
     ['an error beside 200', failure('no')],
+    ['an absurd size', { ...asset, bytes: 1e300 }],
+    ['a size below nothing', { ...asset, bytes: -1 }],
+    ['a NUL in its key', { ...asset, public_id: 'photos/\0' }],
+    ['half of a surrogate pair in its key', { ...asset, public_id: 'photos/\ud800' }],
+    ['a key without end', { ...asset, public_id: 'p'.repeat(2_000) }],
+    ['a NUL in its etag', { ...asset, etag: 'a\0' }],
+    ['an address with a NUL', { ...asset, secure_url: 'https://example.com/\0' }],
+    ['an address without end', { ...asset, secure_url: `https://example.com/${'a'.repeat(3_000)}` }],
+    [
+      'an address that is too long once it is encoded',
+      { ...asset, secure_url: `https://example.com/${'é'.repeat(600)}` },
+    ],
+    ['an address with a password', { ...asset, secure_url: 'https://me:secret@example.com/1' }],
     // Each of these makes the SDK's own reader throw from an event listener, which ends the process.
     ['breakpoints that are no list', { responsive_breakpoints: 5 }],
     ['breakpoints without sizes', { responsive_breakpoints: [{ breakpoints: [] }] }],
@@ -213,21 +228,92 @@ describe('what Cloudinary answers', () => {
     expect(await waits(503, {})).to.equal(undefined);
   });
 
-  it('takes what is only shown as missing when it is odd', async () => {
-    const image = await staging.stage();
-    const odd = { width: 'wide', height: -0.5, format: 7, version: {}, asset_id: [], existing: 'perhaps' };
-    const etag = image.md5.toUpperCase();
-    const { storage } = await start((exchange) => answer(exchange, 200, { ...assetOf(image), ...odd, etag }));
-    const receipt = await storage.prepare(image)({ signal: noAbort });
-    const { width, height, format, version, assetId, md5 } = receipt;
-    expect({ width, height, format, version, assetId }).to.deep.equal({
-      width: null,
-      height: null,
-      format: null,
-      version: null,
-      assetId: null,
+  const odd = { width: 'wide', height: -0.5, format: 7, version: {}, asset_id: [], existing: 'perhaps' };
+  const absurd = { width: 1e300, height: 2 ** 31, format: 'a\0', version: 1e30, asset_id: '\ud800'.repeat(9) };
+  for (const [what, fields] of Object.entries({ odd, absurd })) {
+    it(`takes what is only shown as missing when it is ${what}`, async () => {
+      const image = await staging.stage();
+      const etag = image.md5.toUpperCase();
+      const { storage } = await start((exchange) => answer(exchange, 200, { ...assetOf(image), ...fields, etag }));
+      const receipt = await storage.prepare(image)({ signal: noAbort });
+      const { width, height, format, version, assetId, md5 } = receipt;
+      const nothing = { width: null, height: null, format: null, version: null, assetId: null };
+      expect({ width, height, format, version, assetId }).to.deep.equal(nothing);
+      expect(md5).to.equal(image.md5);
     });
-    expect(md5).to.equal(image.md5);
+  }
+
+  it('hands on an address as every browser writes it', async () => {
+    const image = await staging.stage();
+    const secure_url = 'HTTPS://Example.com:443/a b/../é.jpg';
+    const { storage } = await start((exchange) => answer(exchange, 200, { ...assetOf(image), secure_url }));
+    const { url } = await storage.prepare(image)({ signal: noAbort });
+    expect(url).to.equal('https://example.com/%C3%A9.jpg');
+  });
+
+  it('hands on words that any database takes', async () => {
+    const { message } = await failedPut((exchange) => answer(exchange, 400, failure('Invalid\0 image\ud800 file')));
+    expect(message).to.equal('Cloudinary answered 400: Invalid image\ufffd file');
+  });
+
+  describe('over a connection that was idle', () => {
+    const reset = ({ req }: Exchange) => req.socket.resetAndDestroy();
+    const close = ({ req }: Exchange) => req.socket.end();
+    /** The server that ends the connection at the second request, and takes the third if it is whole. */
+    const startWith = async (
+      image: StagedImage,
+      end: (exchange: Exchange) => unknown,
+      third: (exchange: Exchange) => unknown,
+    ) => {
+      const { server, storage } = await start(async (exchange) => {
+        if (exchange.number === 1) return answer(exchange, 200, { status: 'ok' });
+        return exchange.number === 2 ? end(exchange) : third(exchange);
+      });
+      await storage.check(noAbort);
+      return { server, put: () => storage.prepare(image)({ signal: noAbort }) };
+    };
+    const takeWhole = (image: StagedImage, bytes: Buffer) => async (exchange: Exchange) => {
+      const body = Buffer.concat(await exchange.req.toArray());
+      const asset = body.includes(bytes) ? assetOf(image) : failure('half a body');
+      exchange.res.end(JSON.stringify(asset));
+    };
+
+    for (const [how, end] of Object.entries({ reset, close })) {
+      for (const [size, bytes] of Object.entries({ small: gif(20_000), large: gif(3_000_000) })) {
+        it(`sends a ${size} image again at once, whole, when its end is a ${how}`, async () => {
+          const image = await staging.stage(bytes, size === 'small' ? { content: bytes } : {});
+          const { server, put } = await startWith(image, end, takeWhole(image, bytes));
+          expect((await put()).md5).to.equal(image.md5);
+          expect(server.requests()).to.equal(3);
+          expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
+          expect(leftovers.kept()).to.equal(1);
+        });
+      }
+    }
+
+    it('asks no third time', async () => {
+      const image = await staging.stage();
+      const { server, put } = await startWith(image, reset, reset);
+      const error: HoplaError = await put().catch((reason) => reason);
+      expect(error.code).to.equal('storage-unavailable');
+      expect(server.requests()).to.equal(3);
+      expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
+    });
+
+    it('asks once when half an answer came', async () => {
+      const image = await staging.stage();
+      const half = ({ req }: Exchange) => req.socket.end('HTTP/1.1 200 O');
+      const { server, put } = await startWith(image, half, reset);
+      const error: HoplaError = await put().catch((reason) => reason);
+      expect(error.code).to.equal('storage-unavailable');
+      expect(server.requests()).to.equal(2);
+    });
+  });
+
+  it('asks once over a new connection, however that ends', async () => {
+    const { server, storage } = await start(({ req }) => req.socket.resetAndDestroy());
+    const error: HoplaError = await storage.check(noAbort).catch((reason) => reason);
+    expect([error.code, server.requests()]).to.deep.equal(['storage-unavailable', 1]);
   });
 
   it('believes neither another size nor another status', async () => {

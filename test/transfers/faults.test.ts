@@ -136,7 +136,8 @@ describe('an image whose transfer goes wrong', () => {
       it(`is stored by the second try after ${JSON.stringify(fault)}`, async () => {
         const { bytes, begun } = sentWith(fault);
         const image = await untilImage(api, begun, ['stored']);
-        expect(image.attempts).to.equal(1);
+        // A connection that was idle may be reset at any time: what comes of that is repeated at once, and not counted.
+        expect(image.attempts).to.be.within(fault.kind.startsWith('reset') ? 0 : 1, 1);
         await expectStoredOnce(cloudinaryDirectory(), image, bytes);
         expect((await api.ticket(begun.ticket.id)).status).to.equal('completed');
         expect(uploads(begun)[0]).to.include({ fault: fault.kind });
@@ -186,11 +187,11 @@ describe('an image whose transfer goes wrong', () => {
       for (const { bytes, begun, faults } of await Promise.all(sending)) {
         const image = await untilImage(api, begun, ['stored']);
         // One that stored it before may make the next of no effect: what is there is adopted.
-        expect(image.attempts, JSON.stringify(faults)).to.be.within(1, faults.length);
+        expect(image.attempts, JSON.stringify(faults)).to.be.within(0, faults.length);
         tries.push(image.attempts);
         await expectStoredOnce(cloudinaryDirectory(), image, bytes);
       }
-      expect(tries.filter((attempts) => attempts === 3)).to.have.length.above(3);
+      expect(tries.filter((attempts) => attempts > 1)).to.have.length.above(5);
       await expectNothingLeft();
     });
   });
