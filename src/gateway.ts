@@ -91,11 +91,7 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     port: config.PORT,
     idleMs: config.UPLOAD_IDLE_SECONDS * 1000,
     minBytesPerSecond: config.UPLOAD_MIN_BYTES_PER_SECOND,
-    // Who asked is not known there, so only what may be told to everybody: 431 stops a browser's upload, no answer does not.
-    refusalHeaders: {
-      ...headers,
-      ...(config.ALLOWED_ORIGINS.includes('*') ? { 'Access-Control-Allow-Origin': '*' } : {}),
-    },
+    refusalHeaders: headers,
   });
   const metricsUrl = await serveMetrics(parts, starting);
   log.info(

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { HoplaError } from '../errors.ts';
 import { shareWithOrigins } from './cors.ts';
 import { toHoplaError, toProblem } from './problem.ts';
-import { answerOtherMethods, checkHost } from './request.ts';
+import { answerOtherMethods, checkHost, checkRequest } from './request.ts';
 
 /** What every request carries through the middleware chain. */
 export type State = {
@@ -49,6 +49,7 @@ export function createApp(routes: Middleware<State>[], options: AppOptions): Koa
   if (area) app.use(frame(area));
   for (const share of shareWithOrigins(options.allowedOrigins, isClosed)) app.use(share);
   app.use(renderErrors(area));
+  app.use(checkRequest);
   app.use(checkHost);
   app.use(answerOtherMethods);
   for (const route of routes) app.use(route);

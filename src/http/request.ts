@@ -40,6 +40,37 @@ export const checkHost: Middleware = (ctx, next) => {
   return next();
 };
 
+/** As much as most servers and proxies take. Node's own limit is larger, so that the refusal is like any other (server.ts). */
+const MOST_HEADER_CHARS = 16 * 1024;
+
+/** Refuses, before anything looks at them, headers that are too large and an address that nobody can decode. */
+export const checkRequest: Middleware = (ctx, next) => {
+  const { rawHeaders, url = '' } = ctx.req;
+  let chars = url.length;
+  for (const part of rawHeaders) chars += part.length;
+  if (chars > MOST_HEADER_CHARS) throw new HoplaError('headers-too-large');
+  // RFC 3986 section 2.1, and UTF-8, which section 2.5 asks for.
+  if (url.includes('%') && !isDecodable(url))
+    throw new HoplaError(
+      'malformed-request',
+      'The address has a percent sign that does not begin an encoded character.',
+    );
+  // What a trusted proxy says in X-Forwarded-Proto: addresses in answers begin with it.
+  if (ctx.protocol !== 'http' && ctx.protocol !== 'https')
+    throw new HoplaError('malformed-request', 'X-Forwarded-Proto is http or https.');
+  return next();
+};
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    // URIError: the only one that there is.
+    return false;
+  }
+}
+
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 /** What no route answered: a known path with another method, or an unknown path. */

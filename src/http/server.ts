@@ -27,6 +27,8 @@ export type HttpServerOptions = {
 };
 
 const HEADERS_MS = 20_000;
+/** What is larger gets an answer that knows nothing of the request. The app's own limit is below. */
+const MOST_HEADER_BYTES = 64 * 1024;
 /** Longer than the usual 60 s of proxies, so that it is they who close an idle connection, and no request meets its end. */
 const KEEP_ALIVE_MS = 65_000;
 
@@ -38,6 +40,7 @@ export async function listen(handler: RequestListener, options: HttpServerOption
     // bounded instead, below.
     requestTimeout: 0,
     headersTimeout: headersMs,
+    maxHeaderSize: MOST_HEADER_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
     connectionsCheckingInterval: headersMs / 4,
     // Node's own answer to a missing one is bare; the app has a better one.
@@ -51,6 +54,7 @@ export async function listen(handler: RequestListener, options: HttpServerOption
     const { socket } = request;
     answers.set(socket, response);
     response.on('close', () => answers.delete(socket));
+    if (!isTarget(request.url ?? '')) return refuse(response, refusalHeaders);
     slowBodies.watch(request);
     handler(request, response);
   };
@@ -66,7 +70,7 @@ export async function listen(handler: RequestListener, options: HttpServerOption
     // In the middle of an answer there is no room for another.
     const answering = answer?.headersSent && !answer.writableFinished;
     if (error.code === 'ECONNRESET' || !socket.writable || answering) socket.destroy();
-    else socket.end(refusal(error, refusalHeaders));
+    else socket.end(toWire(refusal(error.code, refusalHeaders)));
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -110,20 +114,28 @@ async function close(server: Server, graceMs: number): Promise<void> {
   clearTimeout(cut);
 }
 
+/** RFC 9112 section 3.2. Node lets through what it cannot parse, `http://[`, and then throws wherever the path is asked for. */
+function isTarget(url: string): boolean {
+  return url.startsWith('/') || url === '*' || (/^https?:\/\//i.test(url) && URL.canParse(url));
+}
+
+function refuse(response: ServerResponse, more: Record<string, string>): void {
+  const { status, headers, text } = refusal(undefined, more);
+  response.writeHead(status, headers).end(text);
+}
+
 /** What Node's parser refuses never reaches the app; it gets the same kind of answer. */
-function refusal(error: NodeJS.ErrnoException, more: Record<string, string>): string {
+function refusal(code: string | undefined, more: Record<string, string>) {
   const requestId = randomUUID();
-  const { status, headers, body } = toProblem(refusalOf(error.code), requestId);
+  const { status, headers, body } = toProblem(refusalOf(code), requestId);
   const text = JSON.stringify(body);
-  const lines = Object.entries({
-    ...headers,
-    ...more,
-    'X-Request-Id': requestId,
-    'Content-Length': Buffer.byteLength(text),
-    Connection: 'close',
-  });
-  const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${text}`;
+  const all = { ...headers, ...more, 'X-Request-Id': requestId, 'Content-Length': `${Buffer.byteLength(text)}` };
+  return { status, headers: { ...all, Connection: 'close' }, text };
+}
+
+function toWire({ status, headers, text }: ReturnType<typeof refusal>): string {
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head.join('')}\r\n${text}`;
 }
 
 function refusalOf(code: string | undefined): HoplaError {

@@ -60,6 +60,14 @@ describe('addresses in answers', () => {
     expect(status).to.equal(400);
   });
 
+  it('begin with http or https and nothing else', async () => {
+    for (const scheme of ['javascript', 'ftp', 'ws', 'https:', 'https://evil.example/?', 'http s', 'a, https'])
+      expect((await ask('GET /v1/tickets', [`X-Forwarded-Proto: ${scheme}`])).status, scheme).to.equal(400);
+    for (const scheme of ['HTTPS', 'https, http', 'https,javascript'])
+      expect(await bases([`X-Forwarded-Proto: ${scheme}`]), scheme).to.deep.equal(['https://inside.example:1234']);
+    expect(await bases(['X-Forwarded-Proto:']), 'an empty one').to.deep.equal(['http://inside.example:1234']);
+  });
+
   it('begin with PUBLIC_URL whatever anybody says, also below a path', async () => {
     await gateway.restart({ TRUST_PROXY: 'true', PUBLIC_URL: 'https://public.example.com/photos/' });
     expect(await bases(forwarded)).to.deep.equal(['https://public.example.com/photos']);

@@ -94,6 +94,19 @@ describe('other origins', () => {
     }
   });
 
+  it('may send any request header, as long as its name is one', async () => {
+    const path = '/v1/tickets';
+    const allowed = async (headers: string) =>
+      listed(await preflight(path, 'POST', headers), 'Access-Control-Allow-Headers');
+    for (const name of ['traceparent', 'sentry-trace', 'baggage', 'cache-control', 'x-anything', "!#$%&'*+-.^_`|~9"])
+      expect(await allowed(`authorization,${name}`), name).to.deep.equal(['authorization', name]);
+    expect(await allowed('a , b,\tc'), 'with blanks').to.deep.equal(['a', 'b', 'c']);
+    expect(await allowed('good,b d,<script>,ü,,also:bad,fine'), 'the names among them').to.deep.equal(['good', 'fine']);
+    expect(await allowed('b d'), 'none').to.deep.equal(['']);
+    expect(await allowed(Array.from({ length: 1_000 }, (_, index) => `x-${index}`).join())).to.have.length(100);
+    expect(await allowed(`ok,${'x'.repeat(200)}`)).to.deep.equal(['ok']);
+  });
+
   it('are let in by the list alone, where there is one', async () => {
     await gateway.restart({ ALLOWED_ORIGINS: 'https://app.example.com, https://m.example.com' });
     for (const [about, answer] of await every(origin)) {

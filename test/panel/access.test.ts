@@ -235,6 +235,34 @@ describe('who may use the admin panel', function () {
     expect((await clerk.get('/admin')).status).to.equal(303);
   });
 
+  it('says so where the place to begin in a list is none', async () => {
+    const id = '0197f0c6-0000-7000-8000-000000000000';
+    const cursor = (position: unknown) => Buffer.from(JSON.stringify(position)).toString('base64url');
+    const wrong: [path: string, position: unknown][] = [
+      ...[
+        ...['0000-01-01T00:00:00Z', '0000-12-31T23:59:59.999Z', '2026-13-01T00:00:00Z', '2026-02-30T00:00:00Z'],
+        ...['2026-01-01T00:00:00+23:59', '2026-01-01T25:00:00Z', '+012026-01-01T00:00:00Z', 'infinity', 'now'],
+      ].map((time): [string, unknown] => ['/admin/tickets', [time, id]]),
+      ['/admin/tickets', ['2026-01-01T00:00:00Z', `${id}0`]],
+      ['/admin/users', ['a\0b']],
+      ['/admin/users', ['\ud800']],
+      ['/admin/users?order=newest', ['a']],
+      ['/admin/log', ['9999999999999999999']],
+      ['/admin/log', ['-1']],
+      ['/admin/images', [id, id]],
+      ['/admin/images', { id }],
+    ];
+    for (const [path, position] of wrong) {
+      const address = `${path}${path.includes('?') ? '&' : '?'}after=${cursor(position)}`;
+      expect((await admin.get(address)).status, `${path} ${JSON.stringify(position)}`).to.equal(400);
+    }
+    for (const time of ['0001-01-01T00:00:00Z', '2026-01-01T00:00:00.000Z', '9999-12-31T23:59:59Z'])
+      expect((await admin.get(`/admin/tickets?after=${cursor([time, id])}`)).status, time).to.equal(200);
+    for (const day of ['0000-01-01', '9999-12-31', '-000001-01-01'])
+      for (const path of ['/admin/tickets', '/admin/images', '/admin/log'])
+        expect((await admin.get(`${path}?from=${day}&to=${day}`)).status, `${path} ${day}`).to.equal(200);
+  });
+
   it('answers what it does not have like the rest, and other methods as the API does', async () => {
     for (const path of [
       '/admin/nothing',
@@ -248,8 +276,10 @@ describe('who may use the admin panel', function () {
       expect(text).to.include('<h1>');
     }
     for (const path of ['/admin/tickets?after=x', '/admin/tickets?after=WyJhIl0', '/admin/log?after=WzFd'])
-      expect((await admin.get(path)).status, path).to.equal(422);
-    expect((await admin.get('/admin/tickets?q=%00&status=odd&from=never&user=%ed%a0%80')).status).to.equal(200);
+      expect((await admin.get(path)).status, path).to.equal(400);
+    expect((await admin.get('/admin/tickets?q=%00&status=odd&from=never&user=%c3%bc')).status).to.equal(200);
+    for (const path of ['/admin/tickets?user=%ed%a0%80', '/admin/tokens/%zz', '/admin/nothing%'])
+      expect((await admin.get(path)).status, path).to.equal(400);
     expect((await fetch(new URL('/admin/tickets', gateway.url), { method: 'DELETE' })).status).to.equal(405);
   });
 });

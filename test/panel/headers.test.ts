@@ -51,14 +51,33 @@ describe('headers of answers below /admin', function () {
   });
 
   it('are there for what is refused early', async () => {
-    for (const lines of [
-      ['GET /admin/log HTTP/1.1', 'Host: a b', ORIGIN],
-      ['GET /admin/log HTTP/1.1', 'Host: a', 'Host: b', ORIGIN],
-      ['GET /admin/log HTTP/1.1', ORIGIN],
-    ]) {
+    const refused: [status: number, lines: string[]][] = [
+      [431, ['GET /admin/log HTTP/1.1', 'Host: a', `X-Large: ${'x'.repeat(20_000)}`, ORIGIN]],
+      [431, [`GET /admin/log?q=${'x'.repeat(20_000)} HTTP/1.1`, 'Host: a', ORIGIN]],
+      [400, ['GET /admin/%zz HTTP/1.1', 'Host: a', ORIGIN]],
+      [400, ['GET /admin/log?q=%ff HTTP/1.1', 'Host: a', ORIGIN]],
+      [400, ['GET /admin/log HTTP/1.1', 'Host: a b', ORIGIN]],
+      [400, ['GET /admin/log HTTP/1.1', 'Host: a', 'Host: b', ORIGIN]],
+      [400, ['GET /admin/log HTTP/1.1', ORIGIN]],
+    ];
+    for (const [status, lines] of refused) {
+      const about = lines.join().slice(0, 100);
       const answer = await sendRequest(gateway.url, lines);
-      expect(answer.status, lines.join()).to.equal(400);
-      expectHeaders(answer, lines.join());
+      expect(answer.status, about).to.equal(status);
+      expectHeaders(answer, about);
+    }
+  });
+
+  it('allow nobody anything where the request is too odd to know what it is for', async () => {
+    for (const lines of [
+      ['GET /admin/log HTTP/1.1', 'Host: a', `X-Large: ${'x'.repeat(65_600)}`, ORIGIN],
+      ['GET /admin/log HTTP/1.1', 'Host: a', 'Bad Header: 1', ORIGIN],
+      ['GET http://[/admin/log HTTP/1.1', 'Host: a', ORIGIN],
+    ]) {
+      const { headers } = await sendRequest(gateway.url, lines);
+      expect(headers['content-security-policy']).to.equal("default-src 'none'; frame-ancestors 'none'");
+      expect(headers).to.include({ 'x-frame-options': 'DENY', 'cache-control': 'no-store' });
+      expect(headers).not.to.have.property('access-control-allow-origin');
     }
   });
 });

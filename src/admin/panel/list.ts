@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Database } from '../../database/connection.ts';
 import { HoplaError } from '../../errors.ts';
+import { isStorableText } from '../../http/json-body.ts';
 import { findUser } from '../../identity/users.ts';
 import { isId } from '../../tickets/access.ts';
 import { TicketQuery } from '../../tickets/list.ts';
@@ -87,13 +88,14 @@ function addressWith(ctx: PanelContext, after: Position | null): string {
 }
 
 const types: Record<Key['type'], z.ZodType<string>> = {
-  timestamptz: z.iso.datetime({ offset: true }),
+  // As `toISOString` writes it; Postgres has no year 0.
+  timestamptz: z.iso.datetime().refine((text) => !text.startsWith('0000')),
   uuid: z.string().refine(isId),
-  text: z.string().max(400),
+  text: z.string().max(400).refine(isStorableText),
   bigint: z.string().regex(/^\d{1,18}$/),
 };
 
-/** Where the page begins, as an earlier page said. Throws `invalid-request`. */
+/** Where the page begins, as an earlier page said. Throws `malformed-request`. */
 export function positionIn(ctx: PanelContext, keys: readonly Key[]): Position | undefined {
   const text = one(ctx, 'after');
   if (text === undefined) return undefined;
@@ -101,7 +103,7 @@ export function positionIn(ctx: PanelContext, keys: readonly Key[]): Position | 
   try {
     if (first) return z.tuple([first, ...rest]).parse(JSON.parse(Buffer.from(text, 'base64url').toString('utf8')));
   } catch (cause) {
-    throw new HoplaError('invalid-request', 'The address of this page is damaged.', { cause });
+    throw new HoplaError('malformed-request', 'The address of this page is damaged.', { cause });
   }
   return undefined;
 }
