@@ -236,6 +236,12 @@ const settings = {
     example: '24',
     meaning: 'life of a token handed out by a login',
   },
+  ALLOW_PUBLIC_SANDBOX: {
+    schema: flag,
+    standard: 'false',
+    example: 'true',
+    meaning: 'start beyond loopback (HOST) although DATABASE_URL or CLOUDINARY_URL is not set',
+  },
   SANDBOX_CLOUDINARY_PORT: {
     schema: whole(0, 65_535),
     standard: '0',

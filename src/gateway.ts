@@ -10,6 +10,7 @@ import { docsRoutes } from './docs/routes.ts';
 import { passBy, type Reach } from './failpoints.ts';
 import { createApp, type State, standingHeaders } from './http/app.ts';
 import { healthRoutes, remember } from './http/health.ts';
+import { holdRequests } from './http/held-requests.ts';
 import { metricsRoutes } from './http/metrics.ts';
 import { openApiRoutes } from './http/openapi.ts';
 import { createRateLimit } from './http/rate-limit.ts';
@@ -71,9 +72,15 @@ const HOUR_MS = 3_600_000;
 
 /**
  * Starts everything once, in the order in which it is needed, and hands it on as an argument. What was started is
- * closed again, last first, when the gateway closes or the start fails.
+ * closed again, last first, when the gateway closes or the start fails. No request is answered before `announce` has told
+ * others where the gateway listens.
  */
-export async function startGateway(config: GatewayConfig, log: Logger, reach: Reach = passBy): Promise<Gateway> {
+export async function startGateway(
+  config: GatewayConfig,
+  log: Logger,
+  reach: Reach = passBy,
+  announce: (url: string) => Promise<void> = async () => {},
+): Promise<Gateway> {
   await using starting = new AsyncDisposableStack();
   const parts = await openParts(config, log, reach, starting);
   const workers = await startTransfers(parts, starting);
@@ -86,14 +93,18 @@ export async function startGateway(config: GatewayConfig, log: Logger, reach: Re
     headers,
     area,
   });
-  const server = await listen(app.callback(), {
+  const requests = holdRequests(app.callback());
+  const server = await listen(requests.listener, {
     host: config.HOST,
     port: config.PORT,
     idleMs: config.UPLOAD_IDLE_SECONDS * 1000,
     minBytesPerSecond: config.UPLOAD_MIN_BYTES_PER_SECOND,
     refusalHeaders: headers,
   });
+  starting.defer(() => server.close(0));
   const metricsUrl = await serveMetrics(parts, starting);
+  await announce(server.url);
+  requests.release();
   log.info(
     { url: server.url, process: parts.peers.own, staging: config.STAGING_DIR, workers: config.TRANSFER_CONCURRENCY },
     'hopla is ready',

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { Command } from 'commander';
 import type { Logger } from 'pino';
 import { adminCommand } from './admin/commands.ts';
@@ -12,7 +13,8 @@ import { readFailpoints } from './failpoints.ts';
 import type { GatewayConfig } from './gateway.ts';
 import { createLog } from './log.ts';
 import { banner } from './sandbox/banner.ts';
-import { startSandbox, welcome } from './sandbox/start.ts';
+import { welcome } from './sandbox/demo-user.ts';
+import { refusePublicSandbox, startSandbox } from './sandbox/start.ts';
 import { collectInSpareTime } from './spare-memory.ts';
 import { uploadCommand } from './upload-command/command.ts';
 import { growWhileBusy } from './young-memory.ts';
@@ -28,8 +30,9 @@ async function serve(): Promise<void> {
   const log = await createLog(config.LOG_LEVEL);
   await using running = new AsyncDisposableStack();
   const asked = stopSignal(log);
-  // A demo user, whose password everybody can read, has no place in a database that somebody set up.
+  // A demo user has no place in a database that somebody set up.
   const local = config.DATABASE_URL === undefined;
+  refusePublicSandbox(config, log);
   if (!local && config.CLOUDINARY_URL === undefined)
     log.warn({ folder: config.DATA_DIR }, 'images stay on this machine: set CLOUDINARY_URL to store them elsewhere');
   const sandbox = await startSandbox(config, log);
@@ -39,12 +42,17 @@ async function serve(): Promise<void> {
     DATABASE_URL: sandbox.databaseUrl,
     CLOUDINARY_URL: sandbox.cloudinaryUrl,
   };
-  const gateway = await startGateway(settled, log, readFailpoints(process.env.HOPLA_FAILPOINTS));
+  let greeting = '';
+  const announce = async (url: string) => {
+    if (local) greeting = banner(await welcome(config.DATA_DIR, sandbox, config.PUBLIC_URL ?? url), config.DATA_DIR);
+  };
+  const gateway = await startGateway(settled, log, readFailpoints(process.env.HOPLA_FAILPOINTS), announce);
   running.defer(() => gateway.close());
   collectInSpareTime();
   growWhileBusy();
-  if (local)
-    process.stdout.write(banner(await welcome(config, sandbox, config.PUBLIC_URL ?? gateway.url), config.DATA_DIR));
+  // The log writes its lines at the end of a turn, and the greeting is to be the last that a newcomer sees.
+  await endOfTurn();
+  process.stdout.write(greeting);
 
   log.info({ signal: await asked }, 'stopping: running uploads and transfers may end');
   setTimeout(() => {

@@ -76,6 +76,7 @@ const bad: Record<string, [value: string, says: string][]> = {
   ],
   LOGIN_FAILURES_PER_MINUTE: [['1001', 'at most 1000']],
   SESSION_HOURS: [['0', 'at least 1']],
+  ALLOW_PUBLIC_SANDBOX: [['yes', 'true, false']],
   SANDBOX_CLOUDINARY_PORT: [['65536', 'at most 65535']],
   MAX_STREAMS_PER_TOKEN: [['0', 'at least 1']],
   MAX_STREAMS_PER_USER: [['-1', 'whole number']],

@@ -88,7 +88,7 @@ export function postmanCollection(document: Json): Json {
     variable: Object.entries({
       url: 'http://127.0.0.1:8080',
       username: 'demo',
-      password: 'demo-password',
+      password: 'the one in .hopla/sandbox.json',
       token: '',
       ticketId: '',
       imageId: '',

@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIPv6 } from 'node:net';
 import { HoplaError } from '../errors.ts';
 import type { State } from './app.ts';
+import { isLoopback } from './loopback.ts';
 import { createRouter, type Routes } from './router.ts';
 
 export type MetricsRoutesDeps = {
@@ -15,10 +15,6 @@ export type MetricsRoutesDeps = {
 
 /** Headers that a proxy adds: the client behind it is not on this host, although the proxy may be. */
 const PROXY_HEADERS = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip'];
-
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
 
 /** `GET /metrics`: for who has the token; without one for everybody on a port of its own, else for this host alone. */
 export function metricsRoutes({ scrape, token, ownPort }: MetricsRoutesDeps): Routes<State> {
@@ -46,7 +42,5 @@ function digest(text: string): Buffer {
 }
 
 function isFromThisHost({ socket, headers }: IncomingMessage): boolean {
-  const address = socket.remoteAddress ?? '';
-  const isLoopback = loopback.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
-  return isLoopback && !PROXY_HEADERS.some((name) => headers[name] !== undefined);
+  return isLoopback(socket.remoteAddress ?? '') && !PROXY_HEADERS.some((name) => headers[name] !== undefined);
 }

@@ -115,6 +115,11 @@ async function receive(req: ClientRequest): Promise<RawAnswer> {
   return { status: message.statusCode ?? 0, message, text: Buffer.concat(chunks).toString(), chunks: chunks.length };
 }
 
+/** What the Admin API and the pages for people want to see. */
+export function credentials({ api_key, api_secret } = account): { authorization: string } {
+  return { authorization: `Basic ${Buffer.from(`${api_key}:${api_secret}`).toString('base64')}` };
+}
+
 export function md5(bytes: Buffer): string {
   return createHash('md5').update(bytes).digest('hex');
 }

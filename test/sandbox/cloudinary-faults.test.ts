@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { v2 as cloudinary } from 'cloudinary';
 import type { Fault, FaultRule } from '../../src/sandbox/cloudinary/faults.ts';
 import { imageMakers, jpeg, png } from '../support/images.ts';
-import { md5, openUpload, type Rig, rawUpload, rejection, startRig } from './cloudinary-client.ts';
+import { credentials, md5, openUpload, type Rig, rawUpload, rejection, startRig } from './cloudinary-client.ts';
 
 /** More than the buffers of both sides of a loopback connection hold together. */
 const hugeBytes = 32 * 1024 * 1024;
@@ -324,18 +324,21 @@ describe('the faults of the sandbox Cloudinary', () => {
 
     it('can be set, and the ledger read, from another process', async () => {
       const address = `${rig.sandbox.url}/_sandbox`;
-      const put = (body: unknown) => fetch(`${address}/faults`, { method: 'PUT', body: JSON.stringify(body) });
+      const headers = credentials();
+      const put = (body: unknown) => fetch(`${address}/faults`, { method: 'PUT', headers, body: JSON.stringify(body) });
       const rule = { match: { publicId: { pattern: '^remote/' }, attempt: 1 }, fault: { kind: 'status', status: 429 } };
       expect(await (await put([rule])).json()).to.deep.equal({ rules: 1 });
       expect((await rawUpload(rig, 'remote/1', png())).status).to.equal(429);
       expect((await put([{ fault: { kind: 'no such fault' } }])).status).to.equal(400);
       expect((await put('no array')).status).to.equal(400);
-      expect((await fetch(`${address}/faults`, { method: 'PUT', body: '{' })).status).to.equal(400);
+      expect((await fetch(`${address}/faults`, { method: 'PUT', headers, body: '{' })).status).to.equal(400);
       expect((await put([{ fault: rule.fault, match: { publicId: { pattern: '(' } } }])).status).to.equal(400);
       expect((await rawUpload(rig, 'remote/2', png())).status, 'bad rules leave the good ones').to.equal(429);
-      expect((await fetch(`${address}/faults`, { method: 'DELETE' })).status).to.equal(200);
+      expect((await fetch(`${address}/faults`, { method: 'DELETE', headers })).status).to.equal(200);
       expect((await rawUpload(rig, 'remote/3', png())).status).to.equal(200);
-      const { entries } = (await (await fetch(`${address}/ledger?publicId=remote%2F1`)).json()) as { entries: unknown };
+      const { entries } = (await (await fetch(`${address}/ledger?publicId=remote%2F1`, { headers })).json()) as {
+        entries: unknown;
+      };
       expect(entries).to.deep.equal(rig.sandbox.ledger.entries({ publicId: 'remote/1' }));
     });
   });
@@ -347,9 +350,10 @@ describe('the faults of the sandbox Cloudinary', () => {
     if (outside === undefined) this.skip();
     await using open = await startRig({ host: '0.0.0.0' });
     const { port } = new URL(open.sandbox.url);
-    expect((await fetch(`http://127.0.0.1:${port}/_sandbox/ledger`)).status).to.equal(200);
-    expect((await fetch(`http://${outside}:${port}/_sandbox/ledger`)).status).to.equal(403);
-    expect((await fetch(`http://${outside}:${port}/`)).status).to.equal(200);
+    const options = { headers: credentials() };
+    expect((await fetch(`http://127.0.0.1:${port}/_sandbox/ledger`, options)).status).to.equal(200);
+    expect((await fetch(`http://${outside}:${port}/_sandbox/ledger`, options)).status).to.equal(403);
+    expect((await fetch(`http://${outside}:${port}/`, options)).status).to.equal(200);
   });
 
   it('end with the sandbox, whatever is still waiting, and twice without harm', async () => {

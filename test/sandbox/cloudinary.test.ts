@@ -2,13 +2,25 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect } from 'chai';
 import { v2 as cloudinary } from 'cloudinary';
+import { type SandboxCloudinary, startSandboxCloudinary } from '../../src/sandbox/cloudinary/server.ts';
 import { imageMakers, jpeg, noise, png } from '../support/images.ts';
-import { account, md5, openUpload, type Rig, rawUpload, rejection, startRig } from './cloudinary-client.ts';
+import {
+  account,
+  credentials,
+  md5,
+  openUpload,
+  type Rig,
+  rawUpload,
+  rejection,
+  startRig,
+} from './cloudinary-client.ts';
 
 const photos = resolve(import.meta.dirname, '../../../shared/photos/real');
 const hourMs = 3_600_000;
@@ -319,10 +331,89 @@ describe('the sandbox Cloudinary and the real SDK', () => {
       }
     });
 
-    it('lists what is stored on a page, names escaped', async () => {
+    it('lists what is stored on a page, names escaped, for those who have the secret', async () => {
       await rig.upload(png(), { public_id: `quote"'s` });
-      const page = await (await fetch(rig.sandbox.url)).text();
+      const page = await (await fetch(rig.sandbox.url, { headers: credentials() })).text();
       expect(page).to.include('quote&#34;&#39;s</a> 16 × 16 png').and.not.to.include(`quote"'s`);
+    });
+  });
+
+  describe('doors', () => {
+    it('are closed for those without the secret: nothing is listed, told or set', async () => {
+      await rig.upload(png(), { public_id: 'behind/the/door' });
+      const wrong = { ...credentials({ ...account, api_secret: 'guessed' }) };
+      for (const headers of [{}, wrong]) {
+        for (const [method, path] of [
+          ['GET', '/'],
+          ['GET', '/_sandbox/ledger'],
+          ['PUT', '/_sandbox/faults'],
+          ['DELETE', '/_sandbox/faults'],
+          ['GET', `/v1_1/${account.cloud_name}/usage`],
+          ['GET', `/v1_1/${account.cloud_name}/resources/image/upload/behind%2Fthe%2Fdoor`],
+        ] as const) {
+          const answer = await fetch(rig.sandbox.url + path, { method, headers });
+          expect(answer.status, `${method} ${path}`).to.equal(401);
+          expect(await answer.text(), path).not.to.include('behind');
+        }
+      }
+      expect((await fetch(rig.sandbox.url)).headers.get('www-authenticate')).to.match(/^Basic /);
+    });
+
+    it('are closed for pages that lead a name of their own here, and for pages that send something', async () => {
+      const { secure_url } = await rig.upload(png(), { public_id: 'not/for/them' });
+      const { port, pathname } = new URL(secure_url);
+      const ask = async (path: string, headers: Record<string, string>, method = 'GET') => {
+        const req = request({ port, path, method, headers, agent: false }).end();
+        const [response] = (await once(req, 'response')) as [IncomingMessage];
+        response.resume();
+        return response.statusCode;
+      };
+      const names = [`evil.example:${port}`, 'localhost.evil.example', '127.0.0.1.nip.io'];
+      for (const host of names) expect(await ask(pathname, { host }), host).to.equal(421);
+      for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`])
+        expect(await ask(pathname, { host }), host).to.equal(200);
+      const upload = `/v1_1/${account.cloud_name}/image/upload`;
+      expect(await ask(upload, { origin: 'http://evil.example' }, 'POST')).to.equal(403);
+    });
+
+    it('have a key of their own per folder, which a restart keeps, and which nobody else can read', async () => {
+      await using closing = new AsyncDisposableStack();
+      const folder = async () => {
+        const directory = await mkdtemp(join(tmpdir(), 'sandbox-cloudinary-'));
+        closing.defer(() => rm(directory, { recursive: true, force: true }));
+        await chmod(directory, 0o755);
+        return directory;
+      };
+      const secretOf = ({ cloudinaryUrl }: SandboxCloudinary) => new URL(cloudinaryUrl).password;
+      const directory = await folder();
+      const first = await startSandboxCloudinary({ directory });
+      await first.close();
+      const again = closing.adopt(await startSandboxCloudinary({ directory }), (server) => server.close());
+      const other = closing.adopt(await startSandboxCloudinary({ directory: await folder() }), (server) =>
+        server.close(),
+      );
+      expect(secretOf(first))
+        .to.match(/^[0-9a-f]{48}$/)
+        .and.to.equal(secretOf(again))
+        .and.not.to.equal(secretOf(other));
+      expect(again.url, 'addresses of stored images stay').to.equal(first.url);
+      expect((await stat(directory)).mode & 0o777).to.equal(0o700);
+      expect((await stat(join(directory, 'account.json'))).mode & 0o777).to.equal(0o600);
+    });
+
+    it('open at another port when the last one is taken, and say so', async () => {
+      await using own = await startRig();
+      const { port } = new URL(own.sandbox.url);
+      await own.sandbox.close();
+      const squatter = createServer().listen(Number(port), '127.0.0.1');
+      await once(squatter, 'listening');
+      try {
+        await own.restart();
+        expect(own.sandbox.moved).to.equal(true);
+        expect(new URL(own.sandbox.url).port).not.to.equal(port);
+      } finally {
+        squatter.close();
+      }
     });
   });
 

@@ -393,7 +393,7 @@ describe('the Cloudinary storage', () => {
   it('says whether the store answers and accepts the account', async () => {
     const { server, storage, connect } = await start();
     await storage.check(noAbort);
-    const stranger = connect(patient, server.cloudinaryUrl.replace('local-secret', 'another-secret'));
+    const stranger = connect(patient, server.cloudinaryUrl.replace(/:\w+@/, ':another-secret@'));
     expect((await failureOf(stranger.check(noAbort))).code).to.equal('storage-misconfigured');
     expect((await failureOf(put(stranger, await staging.stage()))).code).to.equal('storage-misconfigured');
     server.faults.add({ fault: { kind: 'hang' } });

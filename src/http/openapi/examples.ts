@@ -8,13 +8,13 @@ export const UPLOADS_URL = `${ORIGIN}/v1/tickets/${TICKET_ID}/uploads`;
 const SHA256 = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08';
 const TOKEN = 'hop_0dXcEwZ1vYt3n5q7s9u2x4z6B8D0F2H4J6L8N0P2';
 
-export const credentials = { username: 'demo', password: 'demo-password' };
+export const credentials = { username: 'alice', password: 'a sentence of her own' };
 
 export const session = {
   token: TOKEN,
   tokenType: 'Bearer',
   expiresAt: '2026-11-30T07:16:58.528Z',
-  user: { id: '01a20740-0000-7000-8000-000000000001', username: 'demo' },
+  user: { id: '01a20740-0000-7000-8000-000000000001', username: 'alice' },
 };
 
 export const ticketRequest = { images: 3, description: 'Claim 4711', metadata: { claim: 4711 } };

@@ -36,7 +36,7 @@ export async function resource(call: Call, name: AssetName): Promise<void> {
 }
 
 /** The Admin API takes key and secret as HTTP Basic credentials. */
-function refuseStranger({ req, sandbox }: Call): Answer | null {
+export function refuseStranger({ req, sandbox }: Call): Answer | null {
   const [, encoded = ''] = /^Basic (\S+)$/i.exec(req.headers.authorization ?? '') ?? [];
   const [apiKey = '', apiSecret = ''] = Buffer.from(encoded, 'base64').toString().split(':');
   const account: Account = sandbox.account;

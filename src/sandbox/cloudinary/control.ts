@@ -1,5 +1,7 @@
 import { json } from 'node:stream/consumers';
 import { z } from 'zod';
+import { isLoopback } from '../../http/loopback.ts';
+import { refuseStranger } from './admin.ts';
 import { refuse, send } from './answer.ts';
 import type { Call } from './call.ts';
 import { type FaultRule, faultSchema, operations } from './faults.ts';
@@ -22,11 +24,14 @@ const ruleSchema = z.strictObject({
 
 /**
  * The fault plan and the ledger for tests in another process: `PUT /_sandbox/faults` with an array of rules replaces
- * all rules, `DELETE` removes them, `GET /_sandbox/ledger?publicId=` shows the ledger. Only for callers on this machine.
+ * all rules, `DELETE` removes them, `GET /_sandbox/ledger?publicId=` shows the ledger. Only for callers on this machine who
+ * have the account's key and secret.
  */
 export async function control(call: Call): Promise<void> {
   const { req, url, sandbox } = call;
   if (!isLoopback(req.socket.remoteAddress ?? '')) return send(call, refuse(403, 'Only from this machine'));
+  const refusal = refuseStranger(call);
+  if (refusal !== null) return send(call, refusal);
   switch (`${req.method} ${url.pathname}`) {
     case 'PUT /_sandbox/faults': {
       const rules = z.array(ruleSchema).safeParse(await json(req).catch(() => undefined));
@@ -61,8 +66,4 @@ function toRegExp(
     context.addIssue(String(error));
     return z.NEVER;
   }
-}
-
-function isLoopback(address: string): boolean {
-  return address === '::1' || /^(::ffff:)?127\./.test(address);
 }

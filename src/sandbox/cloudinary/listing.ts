@@ -1,3 +1,4 @@
+import { refuseStranger } from './admin.ts';
 import { send } from './answer.ts';
 import { assetUrl } from './asset-fields.ts';
 import type { Call } from './call.ts';
@@ -5,8 +6,14 @@ import type { Call } from './call.ts';
 /** A page of images larger than this helps nobody. */
 const shownLimit = 100;
 
-/** GET /: what is stored here, newest first, for whoever plays with the demo. */
+/** GET /: what is stored here, newest first, for whoever plays with the demo and has the account's key and secret. */
 export async function listStored(call: Call): Promise<void> {
+  const refusal = refuseStranger(call);
+  if (refusal !== null)
+    return send(call, {
+      ...refusal,
+      headers: { ...refusal.headers, 'WWW-Authenticate': 'Basic realm="hopla sandbox"' },
+    });
   const assets = await call.sandbox.assets.list();
   const shown = assets.toSorted((a, b) => b.version - a.version).slice(0, shownLimit);
   const items = shown.map((asset) => {

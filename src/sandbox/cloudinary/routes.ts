@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { ping, resource, usage } from './admin.ts';
 import { refuse, send } from './answer.ts';
 import type { Call } from './call.ts';
@@ -10,6 +11,10 @@ import { upload } from './upload.ts';
 /** Finds the handler by path and method. No router: the faults need the bare request, and eight addresses fit here. */
 export async function route(call: Call): Promise<void> {
   const { req, url, sandbox } = call;
+  if (!isOwnName(req.headers.host)) return send(call, refuse(421, 'This server goes by its address, or by localhost'));
+  // A browser names the page that sends a request; the SDK is no browser, and a page has nothing to change here.
+  if (req.headers.origin !== undefined && req.method !== 'GET' && req.method !== 'HEAD')
+    return send(call, refuse(403, 'Not from a browser'));
   const path = segmentsOf(url.pathname);
   if (path === null) return send(call, refuse(400, 'Malformed address'));
   const [first, second, third, fourth, ...rest] = path;
@@ -36,6 +41,15 @@ export async function route(call: Call): Promise<void> {
     return deliver(call, { resourceType: second, type: third, publicId: publicId.join('/') });
   }
   return send(call, refuse(404, `Resource not found - ${url.pathname}`));
+}
+
+/**
+ * A name of the outside world may lead to 127.0.0.1 as well, if its owner says so (DNS rebinding), and a page loaded under
+ * that name could then read what is here. An address is nobody else's.
+ */
+function isOwnName(host: string | undefined): boolean {
+  const name = URL.parse(`http://${host ?? ''}`)?.hostname ?? '';
+  return name === 'localhost' || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0;
 }
 
 /** Null when a segment is not valid percent-encoding. The SDK encodes a slash inside a public id, others do not. */

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { openAccountFile } from './account-file.ts';
 import { refuse, send } from './answer.ts';
 import { openAssets } from './assets.ts';
 import type { Call, Sandbox } from './call.ts';
@@ -18,6 +19,8 @@ export type SandboxCloudinary = {
   ledger: Ledger;
   /** What goes wrong. */
   faults: FaultPlan;
+  /** Whether the addresses of images stored earlier name another port. */
+  moved: boolean;
   /** Cuts all connections and ends in bounded time; twice does no harm. */
   close(): Promise<void>;
 };
@@ -25,12 +28,15 @@ export type SandboxCloudinary = {
 export type SandboxCloudinaryOptions = {
   /** Where the images live; they survive a restart. One server at a time. */
   directory: string;
-  /** 0, the default, takes a free one. */
+  /** 0, the default, takes the one of the last run where it is free, else any. */
   port?: number;
+  /** That of the last run, where the directory itself does not say. */
+  lastPort?: number;
   host?: string;
   /** Name, key and secret end up in an URL as they are: letters, digits and dashes. */
   cloudName?: string;
   apiKey?: string;
+  /** By default a random one, kept in the directory. */
   apiSecret?: string;
   /** The server's clock in milliseconds: judges stale timestamps, dates answers. */
   now?: () => number;
@@ -43,9 +49,10 @@ const closeTimeoutMs = 5000;
 
 /** A local server that speaks Cloudinary's Upload API, and a little of its Admin API, to the real SDK. */
 export async function startSandboxCloudinary(options: SandboxCloudinaryOptions): Promise<SandboxCloudinary> {
-  const { directory, port = 0, host = '127.0.0.1', now = Date.now, ledgerFile = true } = options;
-  const { cloudName = 'local', apiKey = '123456789012345', apiSecret = 'local-secret' } = options;
+  const { directory, port = 0, lastPort, host = '127.0.0.1', now = Date.now, ledgerFile = true } = options;
   const assets = await openAssets(directory);
+  const account = await openAccountFile(directory);
+  const { cloudName = 'local', apiKey = '123456789012345', apiSecret = account.apiSecret } = options;
   const ledger = createLedger(ledgerFile ? join(directory, 'ledger.jsonl') : null);
   const faults = createFaultPlan();
   const sandbox: Sandbox = { account: { cloudName, apiKey, apiSecret }, assets, ledger, faults, now, url: () => url };
@@ -59,9 +66,10 @@ export async function startSandboxCloudinary(options: SandboxCloudinaryOptions):
   // connections for about a minute, where Node's 5 s would reset clients that reuse them.
   server.requestTimeout = 0;
   server.keepAliveTimeout = 60_000;
-  server.listen(port, host);
-  await once(server, 'listening');
-  const url = `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${(server.address() as AddressInfo).port}`;
+  const earlier = account.port ?? (lastPort || undefined);
+  const listening = await listenOn(server, port, earlier, host);
+  await account.keepPort(listening);
+  const url = `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${listening}`;
 
   let closed: Promise<void> | null = null;
   const close = async () => {
@@ -80,11 +88,25 @@ export async function startSandboxCloudinary(options: SandboxCloudinaryOptions):
     cloudinaryUrl: `cloudinary://${apiKey}:${apiSecret}@${cloudName}?upload_prefix=${url}`,
     ledger,
     faults,
+    moved: earlier !== undefined && earlier !== listening,
     close: () => {
       closed ??= close();
       return closed;
     },
   };
+}
+
+/** Listens on `port`, or where that is 0 on the `earlier` one, or where that is taken on any. Resolves to the port. */
+async function listenOn(server: Server, port: number, earlier: number | undefined, host: string): Promise<number> {
+  server.listen(port || (earlier ?? 0), host);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    if (port !== 0 || earlier === undefined) throw error;
+    server.listen(0, host);
+    await once(server, 'listening');
+  }
+  return (server.address() as AddressInfo).port;
 }
 
 async function answer(sandbox: Sandbox, req: IncomingMessage, res: ServerResponse): Promise<void> {
