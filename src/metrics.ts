@@ -4,7 +4,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Database } from './database/connection.ts';
 import type { Image } from './database/models.ts';
 import { owedStatuses } from './database/states.ts';
-import { HoplaError } from './errors.ts';
+import { type ErrorCode, HoplaError } from './errors.ts';
 import type { State } from './http/app.ts';
 import { answerClassOf } from './storage/answer-class.ts';
 import type { PrepareSending } from './transfers/send.ts';
@@ -138,12 +138,20 @@ export function createMetrics({ db, staging, isPaused }: MetricsDeps): Metrics {
   });
   const oldest = new Gauge({ name: 'hopla_oldest_waiting_seconds', help: 'Age of the oldest of them', registers });
 
+  const failed = new Gauge({
+    name: 'hopla_images_failed',
+    help: 'Received images of this staging area that failed, and are kept until an admin retries or deletes them',
+    labelNames: ['code'],
+    registers,
+  });
+
   const lookAtBacklog = sharedFor(BACKLOG_MS, () => readBacklog(db, staging.id));
 
   const scrape = sharedFor(SCRAPE_MS, async () => {
     const backlog = await lookAtBacklog();
     waiting.set(backlog.images);
     oldest.set(backlog.seconds);
+    for (const code of failureCodes) failed.set({ code }, backlog.failed[code] ?? 0);
     return { contentType: registry.contentType, text: await registry.metrics() };
   });
 
@@ -262,7 +270,21 @@ export function backlogOf(db: Database, stagingId: string) {
     );
 }
 
-async function readBacklog(db: Database, stagingId: string): Promise<{ images: number; seconds: number }> {
-  const [row] = await backlogOf(db, stagingId);
-  return row as { images: number; seconds: number };
+/** What an image can have failed with. */
+const failureCodes = [
+  'storage-refused',
+  'storage-unavailable',
+  'storage-mismatch',
+  'staged-file-lost',
+] as const satisfies ErrorCode[];
+
+type Backlog = { images: number; seconds: number; failed: Record<string, number> };
+
+async function readBacklog(db: Database, stagingId: string): Promise<Backlog> {
+  const byCode = db('images')
+    .where({ staging: stagingId, status: 'failed' })
+    .groupBy('error_code')
+    .select('error_code', db.raw('count(*)::int AS images'));
+  const [[row], failed] = await Promise.all([backlogOf(db, stagingId), byCode]);
+  return { ...row, failed: Object.fromEntries(failed.map(({ error_code, images }) => [error_code, images])) };
 }

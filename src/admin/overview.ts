@@ -6,6 +6,9 @@ export type Minute = { images: number; bytes: number };
 
 export type StoreError = { code: string; images: number; message: string | null; latest: Date };
 
+/** Failed images of one code, and the newest of them. */
+export type Failure = StoreError & { some: { id: string; filename: string | null }[] };
+
 export type Overview = {
   /** The last hour, the oldest minute first; the last one is still running. */
   received: Minute[];
@@ -13,20 +16,21 @@ export type Overview = {
   /** Images on their way to the storage. */
   queue: { waiting: number; sending: number; afterFailure: number; oldest: Date | null };
   uploading: number;
-  /** Counted up to `FAILED_COUNTED`. */
-  failed: number;
+  /** Of the newest `FAILED_COUNTED` images that failed, whenever that was: they are kept until an admin acts. */
+  failures: Failure[];
   /** What the storage said of images that it does not have, in the last day. */
   errors: StoreError[];
 };
 
 export const FAILED_COUNTED = 1_000;
+const FAILED_NAMED = 5;
 const MINUTES = 60;
 /** Uploads may take as long as their ticket lives: a week. */
 const LONGEST_UPLOAD_MS = 8 * 86_400_000;
 
 /** How the place does. Costs as much as there is under way and came in the last hour, never as much as there is. */
 export async function readOverview(db: Database): Promise<Overview> {
-  const [received, stored, [queue], [ended], errors] = await Promise.all([
+  const [received, stored, [queue], failures, errors] = await Promise.all([
     perMinute(db, 'received_at'),
     perMinute(db, 'stored_at'),
     ask<{ uploading: number; waiting: number; sending: number; after_failure: number; oldest: Date | null }>(
@@ -38,16 +42,20 @@ export async function readOverview(db: Database): Promise<Overview> {
               min(received_at) AS oldest
        FROM images WHERE status IN ('uploading', 'received', 'transferring')`,
     ),
-    ask<{ failed: number }>(
+    ask<Failure>(
       db,
-      `SELECT count(*) AS failed FROM (SELECT FROM images WHERE status = 'failed' LIMIT ${FAILED_COUNTED}) AS counted`,
+      `SELECT error_code AS code, count(*) AS images, max(updated_at) AS latest,
+              (array_agg(error_message ORDER BY updated_at DESC))[1] AS message,
+              to_jsonb((array_agg(jsonb_build_object('id', id, 'filename', filename) ORDER BY id DESC))[:${FAILED_NAMED}]) AS some
+       FROM (SELECT * FROM images WHERE status = 'failed' ORDER BY id DESC LIMIT ${FAILED_COUNTED}) AS failed
+       GROUP BY error_code ORDER BY latest DESC`,
     ),
     ask<StoreError>(
       db,
       `SELECT error_code AS code, count(*) AS images, max(updated_at) AS latest,
               (array_agg(error_message ORDER BY updated_at DESC))[1] AS message
        FROM images
-       WHERE status IN ('received', 'transferring', 'failed', 'rejected') AND id > ?
+       WHERE status IN ('received', 'transferring', 'failed') AND id > ?
          AND updated_at > now() - interval '1 day' AND (error_code LIKE 'storage-%' OR error_code = 'staged-file-lost')
        GROUP BY error_code ORDER BY latest DESC`,
       [firstIdOf(Date.now() - LONGEST_UPLOAD_MS)],
@@ -63,7 +71,7 @@ export async function readOverview(db: Database): Promise<Overview> {
       oldest: queue?.oldest ?? null,
     },
     uploading: queue?.uploading ?? 0,
-    failed: ended?.failed ?? 0,
+    failures,
     errors,
   };
 }

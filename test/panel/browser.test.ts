@@ -73,7 +73,7 @@ describe('the admin panel in a browser', function () {
     await page.getByLabel('User name').fill('ada');
     await page.getByLabel('Password').fill(PASSWORD);
     await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByText('Some images failed.').waitFor();
+    await page.getByText('1 image failed: kept here').waitFor();
 
     await page.getByRole('link', { name: 'Tickets' }).click();
     await page.getByLabel('Search').fill('wedding');

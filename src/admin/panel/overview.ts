@@ -6,9 +6,11 @@ import { formatBytes, formatDuration } from '../format.ts';
 import { FAILED_COUNTED, type Minute, type Overview, readOverview, type StoreError } from '../overview.ts';
 import { time } from './cells.ts';
 import { chart, topOf } from './chart.ts';
+import { failures } from './failures.ts';
 import type { Show } from './frame.ts';
 import type { PanelRoutes } from './guards.ts';
 import { type Content, html, type Markup, words } from './html.ts';
+import type { Session } from './session.ts';
 
 export type OverviewDeps = {
   db: Database;
@@ -46,7 +48,7 @@ export function overviewRoute(routes: PanelRoutes, deps: OverviewDeps): void {
   };
   routes.page('/admin', async (ctx, session) => {
     const now = await look();
-    deps.show(ctx, session, { title: 'Overview', body: html`<div data-live>${overview(now)}</div>` });
+    deps.show(ctx, session, { title: 'Overview', body: html`<div data-live>${overview(now, session)}</div>` });
   });
 }
 
@@ -75,11 +77,12 @@ async function works(check: Check, signal: AbortSignal): Promise<boolean> {
   }
 }
 
-function overview(now: Now): Markup {
-  const { queue, failed, staging } = now;
+function overview(now: Now, session: Session): Markup {
+  const { queue, staging } = now;
+  const failed = countFailed(now);
   const top = topOf(now.received, now.stored);
   const used = staging.budgetBytes > 0 ? staging.reservedBytes / staging.budgetBytes : 0;
-  return html`${verdict(worriesOf(now, used))}
+  return html`${verdict(worriesOf(now, used))}${failures(now.failures, session)}
 <div class="columns">
 <section class="card" aria-label="Coming in">${chart('Received', now.received, top, 'received')}${rate(now.received)}</section>
 <section class="card" aria-label="Going out">${chart('Delivered to the storage', now.stored, top, 'stored')}${rate(now.stored)}</section>
@@ -89,7 +92,7 @@ ${tile('Uploading', now.uploading, html`<a href="/admin/images?status=uploading"
 ${tile('Waiting for the storage', queue.waiting, html`<a href="/admin/images?status=received">images</a>, ${queue.afterFailure} after a failed try`)}
 ${tile('Being sent', queue.sending, html`<a href="/admin/images?status=transferring">images</a>`)}
 ${tile('Oldest waiting', queue.oldest ? formatDuration(Date.now() - queue.oldest.getTime()) : '–', 'since its last byte came in')}
-${tile('Failed', failed < FAILED_COUNTED ? failed : `${FAILED_COUNTED} or more`, html`<a href="/admin/images?status=failed">images that an admin may retry</a>`, failed > 0)}
+${tile('Failed', amount(failed).replace(/ images?$/, ''), html`<a href="/admin/images?status=failed">images that an admin may retry</a>`, failed > 0)}
 ${tile(
   'Staging',
   `${Math.round(used * 100)} %`,
@@ -100,15 +103,27 @@ ${tile(
 <h2>Errors of the storage in the last day</h2>${errors(now.errors)}`;
 }
 
-function worriesOf({ broken, paused, queue, failed }: Now, used: number): Content[] {
+function worriesOf(now: Now, used: number): Content[] {
+  const { broken, paused, queue } = now;
+  const failed = countFailed(now);
   const waited = queue.oldest ? Date.now() - queue.oldest.getTime() : 0;
   return [
     ...broken.map((name) => `The check of the ${name} fails.`),
     paused && 'The storage is away or refuses the account: transfers wait, and go on by themselves.',
     waited > LONG_WAIT_MS && `The oldest image has been waiting for ${formatDuration(waited)}.`,
     used > NEARLY_FULL && 'Staging is nearly full; when it is, new uploads are refused with 507.',
-    failed > 0 && html`Some images <a href="/admin/images?status=failed">failed</a>.`,
+    failed > 0 &&
+      html`${amount(failed)} <a href="/admin/images?status=failed">failed</a>: kept here, and not stored until an admin acts.`,
   ].filter(Boolean);
+}
+
+function countFailed({ failures }: Now): number {
+  return failures.reduce((sum, { images }) => sum + images, 0);
+}
+
+function amount(failed: number): string {
+  if (failed >= FAILED_COUNTED) return `${FAILED_COUNTED} or more images`;
+  return `${failed} ${failed === 1 ? 'image' : 'images'}`;
 }
 
 function verdict(worries: Content[]): Markup {

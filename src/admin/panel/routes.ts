@@ -6,6 +6,7 @@ import type { Callers } from '../../identity/callers.ts';
 import type { RemoteStorage } from '../ticket-delete.ts';
 import { actRoute } from './act.ts';
 import { servePanelAssets } from './assets.ts';
+import { retryAllRoute } from './failures.ts';
 import { createShow, panelArea } from './frame.ts';
 import { createPanelRoutes, type PanelState } from './guards.ts';
 import { imageRoute } from './image.ts';
@@ -42,6 +43,7 @@ export async function panelRoutes(deps: PanelDeps): Promise<{ router: Routes<Pan
   const routes = createPanelRoutes(router, deps);
   signOutRoute(routes, pages);
   overviewRoute(routes, pages);
+  retryAllRoute(routes, pages);
   for (const kind of [ticketActions(deps), imageActions(deps), userActions(deps), tokenActions(deps)])
     actRoute(routes, pages, kind);
   ticketListRoute(routes, pages);
