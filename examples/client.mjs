@@ -8,6 +8,7 @@ const paths = process.argv.slice(2);
 const client = createClient({ url: process.env.HOPLA, token: process.env.TOKEN });
 
 const ticket = await client.openTicket({ images: paths.length, description: 'from client.mjs' });
+// A slot is the photo's place in the ticket, the same over every retry: one that was begun is found by it, and goes on.
 const photos = paths.map((path, index) => ({
   slot: `photo-${index + 1}`,
   filename: basename(path),

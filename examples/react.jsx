@@ -22,11 +22,11 @@ export function PhotoUpload({ url, ticket }) {
   }, [client, ticket]);
 
   const choose = async ({ target }) => {
-    const photos = [...target.files].map((file) => ({
-      slot: `${file.name} ${file.size}`.slice(-64),
-      filename: file.name,
-      data: file,
-    }));
+    // By what is in it, so that a photo has the same slot after a retry or a reload, and no other photo has it: a repeat finds
+    // the upload it began, and takes no second place. One that is chosen twice is sent once.
+    const files = new Map();
+    for (const file of target.files) files.set(await sha256Of(file), file);
+    const photos = [...files].map(([sha256, file]) => ({ slot: sha256, sha256, filename: file.name, data: file }));
     const results = await client.upload(ticket, photos);
     setRefused(results.filter(({ status }) => status === 'refused'));
   };
@@ -44,4 +44,10 @@ export function PhotoUpload({ url, ticket }) {
       </ul>
     </section>
   );
+}
+
+/** For pages that come over https, or from localhost. */
+async function sha256Of(file) {
+  const digest = await crypto.subtle.digest('SHA-256', await file.arrayBuffer());
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

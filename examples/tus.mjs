@@ -15,7 +15,8 @@ const response = await fetch(`${process.env.HOPLA}/v1/tickets`, {
 if (!response.ok) throw new Error(await response.text());
 const ticket = await response.json();
 
-// Anybody, with the upload token of this one ticket.
+// Anybody, with the upload token of this one ticket. A repeat with the same slot finds the upload it began: a POST whose answer
+// is lost takes no second place.
 await new Promise((resolve, reject) => {
   new tus.Upload(createReadStream(path), {
     endpoint: ticket.uploadUrl,

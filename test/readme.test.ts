@@ -9,6 +9,8 @@ import { listSettings } from '../src/config.ts';
 import { errorKinds } from '../src/errors.ts';
 import { type Checkout, startCheckout } from './support/checkout.ts';
 import { createApi, type Json, until, untilCompleted } from './support/client.ts';
+import { startCutProxy } from './support/cut-proxy.ts';
+import { sha256Of } from './support/digest.ts';
 import { startTestGateway, type TestGateway } from './support/gateway.ts';
 import { jpeg } from './support/images.ts';
 import { blocksOf, fileBlock, matches, readReadme, root, section, withSection } from './support/readme.ts';
@@ -161,6 +163,62 @@ describe('the browser parts of the README', () => {
       expect(images.map((image: Json) => image.size).sort()).to.deep.equal([300_000, 40_000]);
     });
   }
+
+  /** Uploads in the page, by the README's own function. */
+  const uploaders = {
+    'tus-js-client': `Promise.all(files.map(async (file) => (await import('/upload-in-browser.mjs')).uploadPhoto(file, ticket)))`,
+    Uppy: `(async () => {
+      const uppy = (await import('/upload-with-uppy.mjs')).createUploader(ticket, files.length);
+      const uploaded = new Promise((resolve) => uppy.on('complete', resolve));
+      uppy.addFiles(files.map((data) => ({ name: data.name, type: data.type, data })));
+      const { failed } = await uploaded;
+      if (failed.length > 0) throw new Error(failed[0].error);
+    })()`,
+  };
+  /** All of one name, each made a second after the one before. */
+  const uploading = (upload: string, ticket: Json, photos: Buffer[]) =>
+    page.evaluate(`(async () => {
+      const ticket = ${JSON.stringify(ticket)};
+      const files = ${JSON.stringify(photos.map((photo) => photo.toString('base64')))}.map((text, index) =>
+        new File([Uint8Array.from(atob(text), (char) => char.charCodeAt(0))], 'image.jpg',
+          { type: 'image/jpeg', lastModified: 1_700_000_000_000 + index * 1000 }));
+      await ${upload};
+    })()`);
+
+  for (const [what, upload] of Object.entries(uploaders))
+    for (const reloads of [false, true])
+      it(`takes one place with ${what} when the answer to the first POST is lost${reloads ? ', and the page reloads' : ''}`, async () => {
+        const photo = jpeg({ bytes: 200_000, seed: 3 });
+        const { token } = await gateway.createUser();
+        await using proxy = new AsyncDisposableStack();
+        const lossy = proxy.adopt(await startCutProxy(gateway.url), (started) => started.close());
+        const ticket = await createApi(lossy.url, token).openTicket(1);
+        const lost = lossy.trap(['POST /v1/tickets/'], 'after');
+        const first = uploading(upload, ticket, [photo]);
+        const ended = first.catch(() => 'ended by the reload');
+        await lost;
+        if (reloads) {
+          await page.reload();
+          expect(await ended).to.equal('ended by the reload');
+        }
+        const api = createApi(gateway.url, token);
+        await until('the place is taken', async () => (await api.ticket(ticket.id)).images.length === 1);
+        lossy.restore();
+        await (reloads ? uploading(upload, ticket, [photo]) : first);
+        const { images } = await untilCompleted(api, ticket.id);
+        expect(images).to.have.lengthOf(1);
+        expect(images[0].slot).to.match(/^[0-9a-f]{64}$/);
+      });
+
+  for (const [what, upload] of Object.entries(uploaders))
+    it(`keeps two photos of one name and size apart with ${what}`, async () => {
+      const api = createApi(gateway.url, (await gateway.createUser()).token);
+      const ticket = await api.openTicket(2);
+      const photos = [jpeg({ bytes: 50_000, seed: 4 }), jpeg({ bytes: 50_000, seed: 5 })];
+      await uploading(upload, ticket, photos);
+      const { images } = await untilCompleted(api, ticket.id);
+      expect(images.map((image: Json) => image.sha256).sort()).to.deep.equal(photos.map(sha256Of).sort());
+    });
 });
 
 /** The README's modules on a page, with the libraries as their packages bring them for browsers without a bundler. */

@@ -22,6 +22,7 @@ const GONE = ['rejected', 'cancelled', 'expired'];
  * @returns {Promise<PhotoResult[]>}
  */
 export async function uploadPhotos(ticket, photos, images, { concurrency = CONCURRENCY, ...options }) {
+  assertSlots(photos);
   const present = new Map(images.filter(({ status }) => !GONE.includes(status)).map((image) => [image.slot, image]));
   /** @type {PhotoResult[]} */
   const results = [];
@@ -37,6 +38,21 @@ export async function uploadPhotos(ticket, photos, images, { concurrency = CONCU
     }),
   );
   return results;
+}
+
+/**
+ * Without a slot a lost answer would cost a second place; of two photos with the same one the second would pass for sent.
+ *
+ * @param {Photo[]} photos
+ */
+function assertSlots(photos) {
+  const slots = new Set();
+  for (const { slot } of photos) {
+    if (typeof slot !== 'string' || slot === '')
+      throw new TypeError('Each photo needs a slot: its place in the ticket.');
+    if (slots.has(slot)) throw new TypeError(`Two photos have the slot ${slot}.`);
+    slots.add(slot);
+  }
 }
 
 /**

@@ -52,6 +52,15 @@ describe('hopla/client', () => {
     expect(page.items.map(({ id }) => id)).to.deep.equal([ticket.id]);
   });
 
+  it('sends nothing of photos whose slots are missing, or the same', async () => {
+    const ticket = await client.openTicket({ images: 2 });
+    for (const photos of [[photo('')], [photo('a'), { ...photo('b'), slot: undefined as unknown as string }]])
+      expect(await client.upload(ticket, photos).catch((error) => error.message)).to.match(/needs a slot/);
+    const same = await client.upload(ticket, [photo('a', 9_000, 1), photo('a', 9_000, 2)]).catch((error) => error);
+    expect(same).to.be.instanceOf(TypeError);
+    expect((await client.ticket(ticket.id)).images).to.deep.equal([]);
+  });
+
   it('works with an upload token alone, as somebody’s phone does', async () => {
     const { uploadToken, ...ticket } = await client.openTicket({ images: 1 });
     const guest = createClient({ url: gateway.url, token: uploadToken });

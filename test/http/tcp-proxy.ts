@@ -11,10 +11,12 @@ export type TcpProxy = {
   close(): Promise<void>;
 };
 
-export async function startTcpProxy(targetUrl: string): Promise<TcpProxy> {
+/** @param delayMs how long everything takes on its way, in either direction */
+export async function startTcpProxy(targetUrl: string, { delayMs = 0 } = {}): Promise<TcpProxy> {
   const target = new URL(targetUrl);
   const sockets = new Set<Socket>();
   let away = false;
+  const later = (act: () => void) => (delayMs === 0 ? act() : setTimeout(act, delayMs));
   const server = createServer((client) => {
     if (away) {
       client.resetAndDestroy();
@@ -26,11 +28,11 @@ export async function startTcpProxy(targetUrl: string): Promise<TcpProxy> {
       [upstream, client],
     ] as const) {
       sockets.add(socket);
-      socket.on('data', (bytes) => other.write(bytes));
+      socket.on('data', (bytes) => later(() => other.write(bytes)));
       socket.on('error', () => other.destroy());
       socket.on('close', () => {
         sockets.delete(socket);
-        other.destroy();
+        later(() => other.destroy());
       });
     }
   });
