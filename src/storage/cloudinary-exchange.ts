@@ -1,19 +1,23 @@
 import diagnostics from 'node:diagnostics_channel';
-import type { FileHandle } from 'node:fs/promises';
 import type { Agent, ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { HoplaError } from '../errors.ts';
 import { NoAnswer } from './answer-class.ts';
 
 /** An answer that came whole. `body` is whatever was sent, JSON or not. */
 export type Answer = { status: number; headers: IncomingHttpHeaders; body: string };
 
+/** A request without a connection takes so many bytes and the end of the form before the SDK's stream would wait for room. */
+const GATHERED_BYTES = 48 * 1024;
+
 /** Answers are a few KiB of JSON; even with every metadata option on they stay far below this. */
 const MAX_ANSWER_LENGTH = 1024 * 1024;
 
-/** One read of the file, as large as the buffers of the streams behind it. */
-const CHUNK_BYTES = 64 * 1024;
+/**
+ * Writes a body into the request, and resolves to true when the request needs its bytes no longer, to false when the request
+ * broke; its own events say why. Rejects when the body cannot be read.
+ */
+export type WriteBody = (to: Writable, onProgress?: (bytes: number) => void) => Promise<boolean>;
 
 export type Call = {
   /**
@@ -23,8 +27,8 @@ export type Call = {
   send: (agent: Agent, failed: () => void) => unknown;
   /** Whose connections are used. */
   agent: Agent;
-  /** An open file, or the bytes of a small one (`SMALL_BYTES`). */
-  body?: FileHandle | Buffer;
+  /** The bytes of an image in memory, or the way to write those of a file into the request. */
+  body?: Buffer | WriteBody;
 };
 
 export type ExchangeOptions = {
@@ -93,7 +97,7 @@ function prepareRequest({ send, agent, body }: Call): Exchange {
       if (!(sink instanceof Writable)) throw new TypeError('the SDK gave no stream to write to');
       upload = sink;
       upload.once('error', (error) => fail('sending failed', error));
-      if (body instanceof Uint8Array) written = writeWhole(body, upload);
+      if (body instanceof Uint8Array && body.length <= GATHERED_BYTES) written = writeWhole(body, upload);
     }
   } catch (error) {
     request?.destroy();
@@ -103,8 +107,12 @@ function prepareRequest({ send, agent, body }: Call): Exchange {
     await written;
     if (request?.destroyed) return;
     held.letGo();
-    if (body instanceof Uint8Array) onProgress?.(body.length);
-    else if (body && upload) await pipeline(readFrom(body, onProgress), upload);
+    // The SDK's stream would add two buffers, and a wait for each piece. That stream only closes the form.
+    if (body instanceof Uint8Array) {
+      if (!written) request?.write(body);
+      onProgress?.(body.length);
+    } else if (!body || !request || !(await body(request, onProgress))) return;
+    upload?.end();
   };
   return async (options) => {
     const { signal, deadlineMs } = options;
@@ -204,18 +212,6 @@ function writeWhole(bytes: Buffer, upload: Writable): Promise<void> {
     upload.once('end', resolve);
     upload.end(bytes);
   });
-}
-
-/** Not `file.createReadStream()`: destroying that closes the handle, and the caller may have to send the file again. */
-async function* readFrom(file: FileHandle, onProgress?: (bytes: number) => void): AsyncGenerator<Buffer> {
-  let position = 0;
-  for (;;) {
-    const { bytesRead, buffer } = await file.read({ buffer: Buffer.allocUnsafe(CHUNK_BYTES), position });
-    if (bytesRead === 0) return;
-    yield buffer.subarray(0, bytesRead);
-    position += bytesRead;
-    onProgress?.(position);
-  }
 }
 
 function unavailable(what: string, cause?: unknown, stale = false): HoplaError {

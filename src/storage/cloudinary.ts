@@ -7,6 +7,7 @@ import { parseCloudinaryUrl } from './cloudinary-account.ts';
 import { clockOf, holds, isPong, isRemoved, readAsset, receiptOf, refusal } from './cloudinary-answers.ts';
 import { type Answer, type Call, type Exchange, prepareExchange } from './cloudinary-exchange.ts';
 import { displayName } from './display-name.ts';
+import { createFileSender } from './file-sender.ts';
 import type { Put, PutOptions, StagedImage, Storage } from './port.ts';
 
 export type CloudinaryOptions = {
@@ -40,6 +41,7 @@ export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryS
   const account = parseCloudinaryUrl(options.cloudinaryUrl);
   const { Agent } = account.upload_prefix.startsWith('http:') ? http : https;
   const agent = new Agent({ keepAlive: true, maxSockets: options.maxSockets, timeout: idleTimeoutMs });
+  const sendFile = createFileSender(options.maxSockets);
   const common = { ...account, timeout: idleTimeoutMs, resource_type: 'image' as const, disable_promises: true };
   // The same for every try of an image, so that a repeat finds what an earlier one left.
   const keyOf = (imageId: string) => [...folder.split('/'), imageId].filter(Boolean).join('/');
@@ -50,7 +52,7 @@ export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryS
     const filename = displayName(image.filename);
     return prepareExchange({
       agent,
-      body,
+      body: body instanceof Uint8Array ? body : (to, onProgress) => sendFile(body, to, onProgress),
       send: (agent, failed) =>
         // Never `filename`: the SDK writes it raw into a multipart header.
         cloudinary.uploader.upload_stream(

@@ -1,5 +1,5 @@
-/** Images of so many bytes at most are handed to the store whole: less than the streams on their way take without a pause. */
-export const SMALL_BYTES = 48 * 1024;
+/** Images of so many bytes at most are handed to the store whole. */
+export const SMALL_BYTES = 256 * 1024;
 
 /** One finished image in the staging area, to be put into the storage. */
 export type StagedImage = {

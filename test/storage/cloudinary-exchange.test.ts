@@ -4,6 +4,7 @@ import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import type { HoplaError } from '../../src/errors.ts';
 import { type Call, prepareExchange } from '../../src/storage/cloudinary-exchange.ts';
+import { createFileSender } from '../../src/storage/file-sender.ts';
 import { startScriptedServer } from './scripted-server.ts';
 import { createStaging, gif } from './staged.ts';
 
@@ -36,7 +37,11 @@ describe('an exchange with Cloudinary', () => {
     return sink;
   }
   const exchange = (send: Call['send']) =>
-    prepareExchange({ send, agent: http.globalAgent, body: file })({ deadlineMs: 5000, signal: noAbort });
+    prepareExchange({ send, agent: http.globalAgent, body: (to, tell) => sendFile(file, to, tell) })({
+      deadlineMs: 5000,
+      signal: noAbort,
+    });
+  const sendFile = createFileSender(1);
   const failureOf = (send: Call['send']): Promise<HoplaError> =>
     exchange(send).then(
       () => expect.fail('it succeeded'),
