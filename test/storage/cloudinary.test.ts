@@ -200,64 +200,66 @@ describe('the Cloudinary storage', () => {
     });
   }
 
-  describe('of a small image that was read before', () => {
-    const bytes = gif(48 * 1024);
-    const stage = () => staging.stage(bytes, { content: bytes });
-    const shortFaults: [fault: FaultRule['fault'], code: string, limits?: typeof patient][] = [
-      [{ kind: 'status', status: 413, html: true }, 'storage-refused'],
-      [{ kind: 'reset-at-byte', byte: 0 }, 'storage-unavailable'],
-      [{ kind: 'reset-at-byte', byte: 10_000 }, 'storage-unavailable'],
-      [{ kind: 'reset-after-storing' }, 'storage-unavailable'],
-      [{ kind: 'early-answer', status: 413, afterwards: 'stall' }, 'storage-refused'],
-      [{ kind: 'truncated-copy', bytes: 1000, reports: 'truncated' }, 'storage-mismatch'],
-      [{ kind: 'not-reading' }, 'storage-unavailable', hasty],
-    ];
-    for (const [fault, code, limits = patient] of shortFaults) {
-      it(`survives ${JSON.stringify(fault)}: ${code} soon, nothing left open, and the next try stores it`, async () => {
-        const { server, connect, storage, assets } = await start();
-        const image = await stage();
-        server.faults.add({ times: 1, fault });
-        expect((await failureOf(put(connect(limits), image))).code).to.equal(code);
-        expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
-        expect(getEventListeners(noAbort, 'abort')).to.deep.equal([]);
-        expect((await storedBytes(await put(storage, image))).equals(bytes)).to.equal(true);
-        expect(await assets()).to.have.length(1);
+  // As large as is gathered before there is a connection, and as large as is ever in memory.
+  for (const kib of [48, 256])
+    describe(`of an image of ${kib} KiB that was read before`, () => {
+      const bytes = gif(kib * 1024);
+      const stage = () => staging.stage(bytes, { content: bytes });
+      const shortFaults: [fault: FaultRule['fault'], code: string, limits?: typeof patient][] = [
+        [{ kind: 'status', status: 413, html: true }, 'storage-refused'],
+        [{ kind: 'reset-at-byte', byte: 0 }, 'storage-unavailable'],
+        [{ kind: 'reset-at-byte', byte: 10_000 }, 'storage-unavailable'],
+        [{ kind: 'reset-after-storing' }, 'storage-unavailable'],
+        [{ kind: 'early-answer', status: 413, afterwards: 'stall' }, 'storage-refused'],
+        [{ kind: 'truncated-copy', bytes: 1000, reports: 'truncated' }, 'storage-mismatch'],
+        [{ kind: 'not-reading' }, 'storage-unavailable', hasty],
+      ];
+      for (const [fault, code, limits = patient] of shortFaults) {
+        it(`survives ${JSON.stringify(fault)}: ${code} soon, nothing left open, and the next try stores it`, async () => {
+          const { server, connect, storage, assets } = await start();
+          const image = await stage();
+          server.faults.add({ times: 1, fault });
+          expect((await failureOf(put(connect(limits), image))).code).to.equal(code);
+          expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
+          expect(getEventListeners(noAbort, 'abort')).to.deep.equal([]);
+          expect((await storedBytes(await put(storage, image))).equals(bytes)).to.equal(true);
+          expect(await assets()).to.have.length(1);
+        });
+      }
+
+      it('stores twenty at once over one connection, each byte for byte, and tells the progress', async () => {
+        const { connect, assets } = await start();
+        const storage = connect({ ...patient, maxSockets: 1 });
+        const images = await Promise.all(Array.from({ length: 20 }, stage));
+        const sent: number[] = [];
+        const receipts = await Promise.all(
+          images.map((image) => storage.prepare(image)({ signal: noAbort, onProgress: (total) => sent.push(total) })),
+        );
+        for (const receipt of receipts) expect((await storedBytes(receipt)).equals(bytes)).to.equal(true);
+        expect(sent).to.deep.equal(images.map(() => bytes.length));
+        expect(await assets()).to.have.length(20);
+        expect(leftovers.kept()).to.equal(1);
       });
-    }
 
-    it('stores twenty at once over one connection, each byte for byte, and tells the progress', async () => {
-      const { connect, assets } = await start();
-      const storage = connect({ ...patient, maxSockets: 1 });
-      const images = await Promise.all(Array.from({ length: 20 }, stage));
-      const sent: number[] = [];
-      const receipts = await Promise.all(
-        images.map((image) => storage.prepare(image)({ signal: noAbort, onProgress: (total) => sent.push(total) })),
-      );
-      for (const receipt of receipts) expect((await storedBytes(receipt)).equals(bytes)).to.equal(true);
-      expect(sent).to.deep.equal(images.map(() => bytes.length));
-      expect(await assets()).to.have.length(20);
-      expect(leftovers.kept()).to.equal(1);
-    });
+      it('overwrites what is there when it is something else', async () => {
+        const { storage, uploads } = await start();
+        const old = await staging.stage();
+        await put(storage, old);
+        const image = await staging.stage(bytes, { id: old.id, content: bytes });
+        expect((await storedBytes(await put(storage, image))).equals(bytes)).to.equal(true);
+        expect(uploads(image.id).map(({ overwrite, stored }) => [overwrite, stored])).to.deep.equal([
+          [false, true],
+          [false, false],
+          [true, true],
+        ]);
+      });
 
-    it('overwrites what is there when it is something else', async () => {
-      const { storage, uploads } = await start();
-      const old = await staging.stage();
-      await put(storage, old);
-      const image = await staging.stage(bytes, { id: old.id, content: bytes });
-      expect((await storedBytes(await put(storage, image))).equals(bytes)).to.equal(true);
-      expect(uploads(image.id).map(({ overwrite, stored }) => [overwrite, stored])).to.deep.equal([
-        [false, true],
-        [false, false],
-        [true, true],
-      ]);
+      it('does not believe what was read when it is not the whole image', async () => {
+        const { storage } = await start();
+        const image = await staging.stage(bytes, { content: bytes.subarray(1) });
+        expect((await storedBytes(await put(storage, image))).equals(bytes)).to.equal(true);
+      });
     });
-
-    it('does not believe what was read when it is not the whole image', async () => {
-      const { storage } = await start();
-      const image = await staging.stage(bytes, { content: bytes.subarray(1) });
-      expect((await storedBytes(await put(storage, image))).equals(bytes)).to.equal(true);
-    });
-  });
 
   it('does not read on when the store does not', async () => {
     const { server, connect } = await start();
