@@ -9,13 +9,14 @@ import { searchUsers } from '../src/admin/search/users.ts';
 import type { Database } from '../src/database/connection.ts';
 import { findCaller } from '../src/identity/tokens.ts';
 import type { Receipt } from '../src/storage/port.ts';
+import { findTicketOf } from '../src/tickets/access.ts';
 import { createArrivals } from '../src/tickets/arrivals.ts';
 import { claimPlace } from '../src/tickets/claim.ts';
 import { expireTickets } from '../src/tickets/expire.ts';
 import { listTickets, TicketQuery } from '../src/tickets/list.ts';
 import { openTicket, TicketRequest } from '../src/tickets/open.ts';
 import type { ReceivedFacts } from '../src/tickets/receive.ts';
-import { readTicket } from '../src/tickets/show.ts';
+import { readTicketById } from '../src/tickets/show.ts';
 import { viewDetail } from '../src/tickets/view.ts';
 import { createHandOver } from '../src/transfers/handover.ts';
 import { fetchTransfers, queueOf } from '../src/transfers/queue.ts';
@@ -51,8 +52,9 @@ export const reads: Record<string, Act> = {
     ),
   'detail, and the snapshot of a stream': async ({ db, seeded }) => {
     const caller = { tokenId: '', kind: 'user' as const, ticketId: null, user: { ...someUser, id: seeded.heavyUser } };
-    const { ticket, images } = await readTicket(db, caller, seeded.ticketId);
-    return viewDetail(ticket, images, 'http://bench', async () => 0);
+    await findTicketOf(db, caller, seeded.ticketId);
+    const state = await readTicketById(db, seeded.ticketId);
+    return state && viewDetail(state.ticket, state.images, 'http://bench', () => 0);
   },
   'panel: overview': ({ db }) => readOverview(db),
   'panel: tickets': ({ db }) => searchTickets(db, { limit: 50 }),

@@ -6,11 +6,12 @@ import { intake } from './intake-report.ts';
 import { memory } from './memory.ts';
 import { metrics } from './metrics.ts';
 import type { Part } from './part.ts';
+import { readers } from './readers.ts';
 import { sse } from './sse.ts';
 import { start } from './start.ts';
 import { whole } from './whole-report.ts';
 
-const parts: Record<string, Part> = { intake, delivery, whole, growth, memory, metrics, sse, start };
+const parts: Record<string, Part> = { intake, delivery, whole, growth, memory, metrics, readers, sse, start };
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },

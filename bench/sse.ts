@@ -24,7 +24,9 @@ export const sse: Part = async ({ quick, say }) => {
   await using running = new AsyncDisposableStack();
   const bare = await startProgram('contenders/events.ts');
   running.defer(() => bare.close());
-  const service = await startService({ TRANSFER_CONCURRENCY: '0' });
+  const service = await startService({
+    ...{ TRANSFER_CONCURRENCY: '0', MAX_STREAMS_PER_TOKEN: '100000', MAX_STREAMS_PER_USER: '100000' },
+  });
   running.defer(() => service.close());
   const fleets: Fleet[] = [];
   const fleet = async () => {

@@ -9,6 +9,7 @@ import { isStaged } from './database/states.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { passBy, type Reach } from './failpoints.ts';
 import { createApp, type State, standingHeaders } from './http/app.ts';
+import { createConcurrencyLimit } from './http/concurrency-limit.ts';
 import { healthRoutes, remember } from './http/health.ts';
 import { holdRequests } from './http/held-requests.ts';
 import { metricsRoutes } from './http/metrics.ts';
@@ -26,9 +27,9 @@ import { openStorage } from './storage/open.ts';
 import { SMALL_BYTES } from './storage/port.ts';
 import { createTicketAccess } from './tickets/access.ts';
 import { createArrivals } from './tickets/arrivals.ts';
+import { createDetails } from './tickets/details.ts';
 import { createDailyImages } from './tickets/quotas.ts';
 import { ticketRoutes } from './tickets/routes.ts';
-import type { OffsetOf } from './tickets/view.ts';
 import { createBreaker } from './transfers/breaker.ts';
 import { createHandOver } from './transfers/handover.ts';
 import { queueOf, startQueue } from './transfers/queue.ts';
@@ -44,6 +45,7 @@ import { discardStaged, type FinishDeps } from './uploads/finish.ts';
 import { createHolders } from './uploads/holders.ts';
 import { createIntake, type Intake, sniffs } from './uploads/intake.ts';
 import { createLocker } from './uploads/lock.ts';
+import { createOffsets } from './uploads/offsets.ts';
 import { joinPeers } from './uploads/peers.ts';
 import { createQuarantine } from './uploads/quarantine.ts';
 import { uploadRoutes } from './uploads/routes.ts';
@@ -68,6 +70,8 @@ export type Gateway = {
 /** How long running requests and transfers may go on once the gateway is told to stop, in milliseconds. */
 const GRACE_MS = 4_000;
 const LOCK_TIMEOUT_MS = 8_000;
+/** Details, lists and snapshots that one token reads at once, and how many more of its requests wait. */
+const READS_OF_A_TOKEN = { atOnce: 2, waiting: 100 };
 const HOUR_MS = 3_600_000;
 
 /**
@@ -164,12 +168,15 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   starting.defer(() => breaker.close());
   const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
   const handOver = createHandOver();
+  const offsets = createOffsets({ staging, hub, peers });
+  starting.defer(() => offsets.close());
   const intake = createIntake({
     acceptedTypes: config.ACCEPTED_TYPES,
     maxPixels: config.MAX_IMAGE_PIXELS,
     disk,
     buffers,
     staging,
+    offsets,
     wanted: handOver.wants,
     log,
   });
@@ -190,7 +197,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   });
   const quarantine = metrics.countQuarantined(createQuarantine(staging.directory, config.QUARANTINE_HOURS * HOUR_MS));
   const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, disk, handOver };
-  return { ...base, finish, creation, wholes, quarantine, peers, holders };
+  return { ...base, offsets, finish, creation, wholes, quarantine, peers, holders };
 }
 
 /** Puts right what an earlier process left, and sends off what waits. */
@@ -249,19 +256,23 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
 
 /** Everything that answers requests; uploads come first, since nothing may touch their bodies before they do. */
 async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
-  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, creation, wholes } = parts;
+  const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, creation, wholes, offsets } = parts;
   const callers = createCallers(db);
   const authenticate = createAuthentication(callers);
   const creations = createRateLimit(config.MAX_CREATIONS_PER_MINUTE, 'creations');
   const failuresPerMinute = config.LOGIN_FAILURES_PER_MINUTE;
   const baseUrlOf = (ctx: { protocol: string; host: string }) => config.PUBLIC_URL ?? `${ctx.protocol}://${ctx.host}`;
-  const offsetOf: OffsetOf = async (image) => (await staging.sizeOf(image.id)) ?? 0;
+  const details = createDetails(db, offsets.of);
+  const limitReads = createConcurrencyLimit(READS_OF_A_TOKEN);
   const checks = createChecks(parts);
 
   const tus = createTusServer({ ...creation, wholes, reportProgress: hub.report });
   const ticketAccess = createTicketAccess(db);
   const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });
-  const events = progressRoutes({ db, hub, authenticate, baseUrlOf, offsetOf, log });
+  const events = progressRoutes({
+    ...{ db, hub, authenticate, baseUrlOf, details, offsetOf: offsets.of, log },
+    limits: { perToken: config.MAX_STREAMS_PER_TOKEN, perUser: config.MAX_STREAMS_PER_USER },
+  });
   starting.defer(() => events.close(0));
   const panel = await panelRoutes({
     db,
@@ -278,7 +289,15 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   const routers = [
     identityRoutes({ db, callers, authenticate, sessionHours: config.SESSION_HOURS, failuresPerMinute }),
     events.router,
-    ticketRoutes({ db, authenticate, creations, maxOpenTickets: config.MAX_OPEN_TICKETS, baseUrlOf, offsetOf }),
+    ticketRoutes({
+      db,
+      authenticate,
+      creations,
+      maxOpenTickets: config.MAX_OPEN_TICKETS,
+      baseUrlOf,
+      details,
+      limitReads,
+    }),
     openApiRoutes(packageJson.version),
     docsRoutes(),
     ...(config.METRICS_PORT === undefined

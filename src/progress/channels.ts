@@ -1,9 +1,9 @@
 import type { Database } from '../database/connection.ts';
 import { Ticket } from '../database/models.ts';
-import { createGate } from '../identity/gate.ts';
-import { readTicketById } from '../tickets/show.ts';
+import type { Piece } from '../http/taken-socket.ts';
+import type { Details, WrittenDetail } from '../tickets/details.ts';
 import type { OffsetOf } from '../tickets/view.ts';
-import type { EventStream } from './event-stream.ts';
+import { type EventStream, toPieceOfJson } from './event-stream.ts';
 import type { Hub, Listener, Topic } from './hub.ts';
 import { TicketChannel } from './ticket-channel.ts';
 import { UserChannel } from './user-channel.ts';
@@ -16,20 +16,35 @@ export type Channels = {
 };
 export type Channel = TicketChannel | UserChannel;
 
-/** However many come at once, most of the connections to the database are left to uploads. */
-const READS_AT_ONCE = 4;
 /** Tickets whose versions one statement asks for. */
 const VERSIONS_AT_ONCE = 1_000;
 
-export type ChannelsDeps = { db: Database; hub: Hub; offsetOf: OffsetOf; onError: (error: unknown) => void };
+export type ChannelsDeps = {
+  db: Database;
+  hub: Hub;
+  details: Details;
+  offsetOf: OffsetOf;
+  onError: (error: unknown) => void;
+};
 
-export function createChannels({ db, hub, offsetOf, onError }: ChannelsDeps): Channels {
-  const inGate = createGate(READS_AT_ONCE);
+export function createChannels({ db, hub, details, offsetOf, onError }: ChannelsDeps): Channels {
+  const versionOf = createVersionReader(db);
+  /** Kept as long as what they are made of: a listener that comes and goes, again and again, costs little. */
+  const snapshots = new WeakMap<WrittenDetail, Piece>();
   const opened = new Map<string, Channel>();
   const closings = new Map<Channel, () => void>();
   const deps = {
-    read: (ticketId: string) => inGate(() => readTicketById(db, ticketId)),
-    versionOf: createVersionReader(db),
+    async read(ticketId: string) {
+      if (!details.has(ticketId)) return details.read(ticketId, 0);
+      const version = await versionOf(ticketId);
+      return version === null ? null : details.read(ticketId, version);
+    },
+    versionOf,
+    toSnapshot(written: WrittenDetail, version: number) {
+      const piece = snapshots.get(written) ?? toPieceOfJson('snapshot', written.json, version);
+      snapshots.set(written, piece);
+      return piece;
+    },
     offsetOf,
     onError,
   };

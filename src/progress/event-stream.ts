@@ -24,6 +24,11 @@ export function toPieceOf(...events: StreamEvent[]): Piece {
   return toPiece(events.map(format).join(''));
 }
 
+/** The same for one event whose data is JSON already. */
+export function toPieceOfJson(event: string, json: Buffer, id: number): Piece {
+  return toPiece(`id: ${id}\nevent: ${event}\ndata: ${json}\n\n`);
+}
+
 function format({ event, data, id }: StreamEvent): string {
   return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 }

@@ -27,7 +27,11 @@ export type Topic = { ticketId: string } | { userId: string };
 /** Which image changed, and to what; known without reading the change itself. */
 export type Heading = Pick<Image, 'ticketId' | 'staging' | 'status' | 'size'> & { imageId: string; userId: string };
 /** Who needs to know of every image, and little of each. */
-export type Watcher = Pick<Listener, 'onProgress' | 'onResync'> & { onImage(heading: Heading): void };
+export type Watcher = Pick<Listener, 'onResync'> & {
+  onImage(heading: Heading): void;
+  /** `fromHere` says that this process reported it, and not another. */
+  onProgress(progress: Progress, fromHere: boolean): void;
+};
 
 /** Brings committed changes from any process to the listeners of this one. */
 export type Hub = {
@@ -73,8 +77,8 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
     if (!keys.some((key) => listeners.has(key))) return;
     for (const change of await readAnnouncement(db, read())) heard(keys, (listener) => listener.onChange(change));
   };
-  const deliverProgress = (progress: Progress) => {
-    for (const watcher of watchers) watcher.onProgress(progress);
+  const deliverProgress = (progress: Progress, fromHere: boolean) => {
+    for (const watcher of watchers) watcher.onProgress(progress, fromHere);
     heard(keysOf(progress), (listener) => listener.onProgress(progress));
   };
 
@@ -85,7 +89,7 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
     last = last
       .then(async () => {
         if (channel === CHANGES_CHANNEL) await deliver(payload);
-        else for (const item of others.hear(notification, client)) deliverProgress(item);
+        else for (const item of others.hear(notification, client)) deliverProgress(item, false);
       })
       .catch((error) => {
         log.warn({ err: error }, 'an announcement could not be read');
@@ -110,7 +114,7 @@ export async function startHub(databaseUrl: string, db: Database, log: Logger): 
     const items = [...pending.values()];
     // Not cleared: what an old map refers to is taken for long-lived, too.
     pending = new Map();
-    for (const item of items) deliverProgress(item);
+    for (const item of items) deliverProgress(item, true);
     void others.tell(items);
   }, PROGRESS_MS);
   const close = async () => {

@@ -7,23 +7,27 @@ import { createRouter, type Routes } from '../http/router.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
 import { stillValid } from '../identity/tokens.ts';
 import { findTicketOf, mayName, owned } from '../tickets/access.ts';
+import type { Details } from '../tickets/details.ts';
 import type { OffsetOf } from '../tickets/view.ts';
 import { type Channel, createChannels } from './channels.ts';
 import { EventStream, eventStreamHeaders } from './event-stream.ts';
 import type { Hub } from './hub.ts';
+import { createStreamLimits, type StreamLimitsOptions } from './stream-limits.ts';
 
 export type ProgressDeps = {
   db: Database;
   hub: Hub;
   authenticate: ReturnType<typeof createAuthentication>;
   baseUrlOf: (ctx: { protocol: string; host: string }) => string;
+  details: Details;
   offsetOf: OffsetOf;
+  limits: StreamLimitsOptions;
   log: Logger;
   heartbeatMs?: number;
 };
 
-/** What is known of an open stream: the token that opened it, its channel, and when it is its turn to beat. */
-type Listening = { tokenId: string; channel: Channel; turn: number };
+/** What is known of an open stream: the token that opened it, the owner of its tickets, its channel, and when it is its turn to beat. */
+type Listening = { tokenId: string; userId: string; channel: Channel; turn: number };
 
 /** The id of an `end` event: the version that the ticket ended with. */
 const END_ID = /^(\d{1,9})-end$/;
@@ -39,9 +43,10 @@ export type ProgressRoutes = { router: Routes<CallerState>; close(graceMs: numbe
 
 /** `GET /v1/tickets/:ticketId/events` and `GET /v1/events`. */
 export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
-  const { db, hub, authenticate, baseUrlOf, offsetOf, log, heartbeatMs = HEARTBEAT_MS } = deps;
+  const { db, hub, authenticate, baseUrlOf, details, offsetOf, log, heartbeatMs = HEARTBEAT_MS } = deps;
   const onError = (error: unknown) => log.warn({ err: error }, 'event streams ended: their ticket could not be read');
-  const channels = createChannels({ db, hub, offsetOf, onError });
+  const channels = createChannels({ db, hub, details, offsetOf, onError });
+  const limits = createStreamLimits(deps.limits);
   const open = new Map<EventStream, Listening>();
   let turn = 0;
   let closing = false;
@@ -52,16 +57,23 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
 
   // One for all, made here: a function made in a handler would keep that request for as long as its stream lasts.
   const onClose = (stream: EventStream) => {
-    const channel = open.get(stream)?.channel;
+    const listening = open.get(stream);
     open.delete(stream);
-    if (channel) channels.release(channel, stream);
+    if (!listening) return;
+    limits.leave(listening);
+    channels.release(listening.channel, stream);
   };
-  /** Answers with a stream; null when the listener left meanwhile. */
+  /** Answers with a stream; null when the listener left meanwhile. Throws when there are too many of its token or user. */
   const begin = (ctx: Context<CallerState>, channel: Channel) => {
+    const { caller } = ctx.state;
+    limits.assertRoom(caller);
     ctx.respond = false;
     const stream = EventStream.open(ctx.res, onClose);
     turn = (turn + 1) % BEATS;
-    if (stream) open.set(stream, { tokenId: ctx.state.caller.tokenId, channel, turn });
+    if (stream) {
+      limits.enter(caller);
+      open.set(stream, { tokenId: caller.tokenId, userId: caller.user.id, channel, turn });
+    }
     if (closing) stream?.end();
     return stream;
   };
@@ -72,6 +84,22 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
     if (version === undefined) return false;
     const ticket = await findTicketOf(db, ctx.state.caller, ticketId);
     return isTerminal(ticket) && ticket.version === Number(version);
+  };
+
+  const join = async (ctx: Context<CallerState>, ticketId: string) => {
+    const channel = channels.ofTicket(ticketId);
+    try {
+      await channel.join({
+        baseUrl: baseUrlOf(ctx),
+        known: versionOf(ctx.get('Last-Event-ID')),
+        open: (ticket) => {
+          owned(ctx.state.caller, ticket);
+          return begin(ctx, channel);
+        },
+      });
+    } finally {
+      channels.release(channel);
+    }
   };
 
   const router = createRouter<CallerState>();
@@ -87,23 +115,14 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
       ctx.status = 204;
       return;
     }
-    const channel = channels.ofTicket(ticketId);
-    try {
-      await channel.join({
-        baseUrl: baseUrlOf(ctx),
-        known: versionOf(ctx.get('Last-Event-ID')),
-        open: (ticket) => {
-          owned(caller, ticket);
-          return begin(ctx, channel);
-        },
-      });
-    } finally {
-      channels.release(channel);
-    }
+    // Before anything is read for it.
+    limits.assertRoom(caller);
+    await join(ctx, ticketId);
   });
 
   router.get('/v1/events', authenticate, requireUserToken, async (ctx) => {
     if (ctx.method === 'HEAD') return answerHead(ctx);
+    limits.assertRoom(ctx.state.caller);
     const channel = channels.ofUser(ctx.state.caller.user.id);
     const stream = begin(ctx, channel);
     if (stream) channel.join(stream, baseUrlOf(ctx));

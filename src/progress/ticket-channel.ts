@@ -1,20 +1,20 @@
-import type { Image, Ticket } from '../database/models.ts';
+import type { Ticket } from '../database/models.ts';
 import { isTerminal } from '../database/states.ts';
 import type { Piece } from '../http/taken-socket.ts';
-import { type OffsetOf, viewDetail } from '../tickets/view.ts';
+import type { Detail, WrittenDetail } from '../tickets/details.ts';
+import type { OffsetOf } from '../tickets/view.ts';
 import { type EventStream, toPieceOf } from './event-stream.ts';
 import type { Announcement, Listener, Progress } from './hub.ts';
 import { perBaseUrl, toChangePiece, toProgressPiece } from './pieces.ts';
 import { Turns } from './turns.ts';
 
-/** A ticket and its images as they were at one moment. */
-export type TicketState = { ticket: Ticket; images: Image[] };
-
 export type TicketChannelDeps = {
   /** The ticket as it is now; null when there is none. */
-  read: (ticketId: string) => Promise<TicketState | null>;
+  read: (ticketId: string) => Promise<Detail | null>;
   /** Its version now; null when there is none. */
   versionOf: (ticketId: string) => Promise<number | null>;
+  /** What a stream begins with. */
+  toSnapshot: (written: WrittenDetail, version: number) => Piece;
   offsetOf: OffsetOf;
   onError: (error: unknown) => void;
 };
@@ -131,10 +131,9 @@ export class TicketChannel implements Listener {
     }
   }
 
-  #snapshotOf({ ticket, images }: TicketState): (baseUrl: string) => Promise<Piece> {
+  #snapshotOf(detail: Detail): (baseUrl: string) => Promise<Piece> {
     return perBaseUrl(async (baseUrl) => {
-      const data = await viewDetail(ticket, images, baseUrl, this.#deps.offsetOf);
-      return toPieceOf({ event: 'snapshot', data, id: ticket.version });
+      return this.#deps.toSnapshot(await detail.write(baseUrl), detail.ticket.version);
     });
   }
 

@@ -1,14 +1,16 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
+import { HoplaError } from '../errors.ts';
+import type { ConcurrencyLimit } from '../http/concurrency-limit.ts';
 import { jsonBody, parseInput } from '../http/json-body.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { createRouter, type Routes } from '../http/router.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
+import { findTicketOf } from './access.ts';
+import type { Details } from './details.ts';
 import { listTickets, TicketQuery } from './list.ts';
 import { openTicket, TicketRequest } from './open.ts';
-import { readTicket } from './show.ts';
-import { type OffsetOf, viewDetail, viewTicket } from './view.ts';
+import { viewTicket } from './view.ts';
 
 export type TicketDeps = {
   db: Database;
@@ -17,7 +19,9 @@ export type TicketDeps = {
   maxOpenTickets: number | undefined;
   /** Base of URLs for this request, without a slash at the end. */
   baseUrlOf: (ctx: { protocol: string; host: string }) => string;
-  offsetOf: OffsetOf;
+  details: Details;
+  /** Lets a token read few at once. */
+  limitReads: ConcurrencyLimit;
 };
 
 const IdempotencyKey = z.object({
@@ -34,7 +38,8 @@ export function ticketRoutes({
   creations,
   maxOpenTickets,
   baseUrlOf,
-  offsetOf,
+  details,
+  limitReads,
 }: TicketDeps): Routes<CallerState> {
   const router = createRouter<CallerState>();
 
@@ -54,7 +59,8 @@ export function ticketRoutes({
 
   router.get('/v1/tickets', authenticate, requireUserToken, async (ctx) => {
     const query = parseInput(TicketQuery, { ...ctx.query });
-    const { tickets, nextCursor } = await listTickets(db, ctx.state.caller.user.id, query);
+    const { tokenId, user } = ctx.state.caller;
+    const { tickets, nextCursor } = await limitReads(tokenId, () => listTickets(db, user.id, query));
     const baseUrl = baseUrlOf(ctx);
     if (nextCursor) {
       const next = new URLSearchParams(ctx.querystring);
@@ -66,15 +72,20 @@ export function ticketRoutes({
   });
 
   router.get('/v1/tickets/:ticketId', authenticate, async (ctx) => {
-    const { ticket, images } = await readTicket(db, ctx.state.caller, ctx.params.ticketId ?? '');
-    const detail = JSON.stringify(await viewDetail(ticket, images, baseUrlOf(ctx), offsetOf));
+    const { caller } = ctx.state;
+    const { json, tag } = await limitReads(caller.tokenId, async () => {
+      const { id, version } = await findTicketOf(db, caller, ctx.params.ticketId ?? '');
+      const detail = await details.read(id, version);
+      // Deleted since.
+      if (!detail) throw new HoplaError('ticket-not-found');
+      return detail.write(baseUrlOf(ctx));
+    });
     ctx.status = 200;
     ctx.type = 'application/json';
     ctx.set('Cache-Control', 'private, no-cache');
-    // Of the text itself and not of the version: the offset of a running upload moves without one.
-    ctx.etag = createHash('sha256').update(detail).digest('base64url').slice(0, 27);
+    ctx.etag = tag;
     if (matchesTag(ctx.get('If-None-Match'), ctx.response.get('ETag'))) ctx.status = 304;
-    else ctx.body = detail;
+    else ctx.body = json;
   });
 
   return router;

@@ -1,8 +1,6 @@
 import type { Database } from '../database/connection.ts';
 import { Image, Ticket } from '../database/models.ts';
 import { liveStatuses } from '../database/states.ts';
-import type { Caller } from '../identity/tokens.ts';
-import { mayName, owned } from './access.ts';
 
 /** Ended uploads (rejected, cancelled, expired) that a detail shows: a ticket has at most 1000 live ones, but any number of these. */
 const MAX_ENDED = 100;
@@ -39,10 +37,4 @@ export async function readTicketById(
   return row
     ? { ticket: Ticket.fromJsonRow(row.ticket), images: row.images.map((image) => Image.fromJsonRow(image)) }
     : null;
-}
-
-/** The same for somebody who asks for it. Throws 404 `ticket-not-found` like `findTicketOf`. */
-export async function readTicket(db: Database, caller: Caller, ticketId: string) {
-  const state = mayName(caller, ticketId) ? await readTicketById(db, ticketId) : null;
-  return { images: state?.images ?? [], ticket: owned(caller, state?.ticket) };
 }

@@ -2,7 +2,7 @@ import type { Image, Ticket } from '../database/models.ts';
 import { errorKinds, isErrorCode } from '../errors.ts';
 
 /** Bytes of an image that are here: asked for while it is uploading, and known afterwards. */
-export type OffsetOf = (image: Image) => Promise<number>;
+export type OffsetOf = (image: Pick<Image, 'id' | 'staging'>) => number | Promise<number>;
 
 /** A ticket as the HTTP contract shows it. `baseUrl` has no slash at its end. */
 export function viewTicket(ticket: Ticket, baseUrl: string) {

@@ -6,6 +6,7 @@ import type { BufferPool, Lent } from './buffer-pool.ts';
 import type { DiskThread } from './disk-thread.ts';
 import type { DiskError } from './disk-worker.ts';
 import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
+import type { Offsets } from './offsets.ts';
 import type { Staging } from './staging.ts';
 
 /**
@@ -51,6 +52,8 @@ export type IntakeOptions = {
   disk: DiskThread;
   buffers: BufferPool;
   staging: Pick<Staging, 'wrote' | 'lose'>;
+  /** Told of everything that moves the end of a file. */
+  offsets: Pick<Offsets, 'wrote' | 'keep' | 'forget'>;
   /** Whether an image of so many bytes would be sent on right away. */
   wanted: (bytes: number) => boolean;
   log: Logger;
@@ -65,7 +68,7 @@ export function sniffs(acceptedTypes: readonly string[]): boolean {
 }
 
 export function createIntake(options: IntakeOptions): Intake {
-  const { acceptedTypes, maxPixels, disk, buffers, staging, wanted, log } = options;
+  const { acceptedTypes, maxPixels, disk, buffers, staging, offsets, wanted, log } = options;
   /** Of the few types that there are, those that were found to be accepted: every piece of an image is judged. */
   const accepted = new Set<string>();
   const assertAccepted = (contentType: string) => {
@@ -93,7 +96,13 @@ export function createIntake(options: IntakeOptions): Intake {
   const kept = new LRUCache<string, { image: Image; offset: number }>({ max: KEPT });
   const forget = (imageId: string) => {
     kept.delete(imageId);
+    offsets.forget(imageId);
     disk.forget(imageId);
+  };
+  /** On ENOSPC a part of the piece is in the file. */
+  const misplace = (imageId: string, error: unknown): never => {
+    offsets.forget(imageId);
+    throw error;
   };
   const lose = async (imageId: string, error: unknown): Promise<never> => {
     // Nobody was told that the last byte is safe, and HEAD says offset 0 from now on.
@@ -106,8 +115,9 @@ export function createIntake(options: IntakeOptions): Intake {
   return {
     buffers,
     async write(imageId, total, lent) {
-      const inspection = await disk.write(imageId, total, lent);
+      const inspection = await disk.write(imageId, total, lent).catch((error) => misplace(imageId, error));
       staging.wrote(imageId, lent.place.length);
+      offsets.wrote(imageId, lent.end);
       return () => void judge(inspection);
     },
     async conclude(imageId, size) {
@@ -120,16 +130,20 @@ export function createIntake(options: IntakeOptions): Intake {
     async land(imageId, lent) {
       const { inspection, sha256 } = await disk.land(imageId, lent).catch((error: DiskError) => {
         if (error.lost) return lose(imageId, error);
-        throw error;
+        return misplace(imageId, error);
       });
       const { at, length } = lent.place;
       staging.wrote(imageId, length);
+      offsets.wrote(imageId, lent.end);
       const header = judge(inspection);
       const wants = lent.position === 0 && wanted(length);
       return { sha256, header, content: wants ? Buffer.from(new Uint8Array(buffers.memory, at, length)) : null };
     },
     forget,
-    keep: (image, offset) => void kept.set(image.id, { image, offset }),
+    keep(image, offset) {
+      kept.set(image.id, { image, offset });
+      offsets.keep(image.id, offset);
+    },
     take(imageId, offset) {
       const known = kept.get(imageId);
       kept.delete(imageId);

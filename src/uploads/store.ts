@@ -137,6 +137,9 @@ export class StagingStore extends FileStore {
       reached = exchange.offset = staged.offset;
       if (staged.failure !== undefined) await refuse(this.#deps, image, staged.failure);
     }
+    const { id: imageId, ticketId, size: total } = image;
+    const report = (bytes: number) =>
+      reportProgress({ ticketId, userId: exchange.userId, imageId, leg: 'upload', bytes, total });
     let landed: Facts | null = null;
     const end = await appendBody({
       source: body,
@@ -150,14 +153,7 @@ export class StagingStore extends FileStore {
         else judge = await this.#write(image, lent);
         reached = exchange.offset = Math.max(reached, lent.end);
         await this.#deps.reach('upload.written');
-        reportProgress({
-          ticketId: image.ticketId,
-          userId: exchange.userId,
-          imageId: image.id,
-          leg: 'upload',
-          bytes: reached,
-          total: image.size,
-        });
+        report(reached);
         try {
           judge();
         } catch (error) {
@@ -170,6 +166,7 @@ export class StagingStore extends FileStore {
       await staging.cut(image.id, offset);
       staging.wrote(image.id, offset - reached);
       intake.forget(image.id);
+      report(offset);
       return await this.#refuseExcess(image);
     }
     if (reached === image.size) await finishUpload(this.#deps, image, reached, landed);

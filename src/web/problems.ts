@@ -131,7 +131,8 @@ export const problems: Record<ErrorCode, Explanation> = {
     remedy: PASSES,
   },
   'too-many-requests': {
-    meaning: 'There were more requests, or more wrong passwords, than are allowed in a minute.',
+    meaning:
+      'There were more requests, or more wrong passwords, than are allowed in a minute; or more event streams or readings of one token than are allowed at once.',
     remedy: 'Wait as many seconds as the answer’s “Retry-After” says, then try again.',
   },
   'headers-too-large': {

@@ -14,6 +14,7 @@ import { createAuthentication } from '../../src/identity/bearer.ts';
 import { createCallers } from '../../src/identity/callers.ts';
 import { type Hub, startHub } from '../../src/progress/hub.ts';
 import { progressRoutes } from '../../src/progress/routes.ts';
+import { createDetails } from '../../src/tickets/details.ts';
 import { open } from '../http/raw.ts';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
@@ -221,7 +222,9 @@ describe('event streams', () => {
         hub: watched,
         authenticate: createAuthentication(createCallers(db)),
         baseUrlOf: ({ protocol, host }) => `${protocol}://${host}`,
-        offsetOf: async () => 0,
+        details: createDetails(db, () => 0),
+        offsetOf: () => 0,
+        limits: { perToken: 1_000, perUser: 1_000 },
         log: silent,
         heartbeatMs: 50,
       });

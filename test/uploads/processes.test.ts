@@ -245,6 +245,37 @@ describe('two gateways over one staging folder', () => {
     expect((await endpoint.remove(here)).status).to.equal(204);
   });
 
+  it('show where an upload stands that the other receives, and where it goes on from after a mistake', async () => {
+    const bytes = photo();
+    const { ticket, endpoint, here, there } = await begin(bytes);
+    const beyond = createApi(other.url, api.token);
+    const offsets = async () => [
+      (await api.ticket(ticket.id)).images[0].offset,
+      (await beyond.ticket(ticket.id)).images[0].offset,
+    ];
+    expect(await offsets()).to.deep.equal([0, 0]);
+    for (const [at, place] of [
+      [0, there],
+      [50_000, here],
+      [100_000, there],
+    ] as const) {
+      expect((await endpoint.patch(place, at, bytes.subarray(at, at + 50_000))).status).to.equal(204);
+      const receiving = place === here ? api : beyond;
+      expect((await receiving.ticket(ticket.id)).images[0].offset, 'where it is received: at once').to.equal(
+        at + 50_000,
+      );
+      await until('the other knows', async () => (await offsets()).every((offset) => offset === at + 50_000));
+    }
+    // One byte more than the photo has: none of them counts, on either side.
+    const chunked = { chunkBytes: 50_000 };
+    const excess = Buffer.concat([bytes.subarray(150_000), Buffer.alloc(1)]);
+    expectProblem(await endpoint.patch(there, 150_000, excess, chunked), 413, 'length-exceeded');
+    expect((await beyond.ticket(ticket.id)).images[0].offset).to.equal(150_000);
+    await until('the other knows', async () => (await offsets()).every((offset) => offset === 150_000));
+    expect((await endpoint.patch(here, 150_000, bytes.subarray(150_000))).status).to.equal(204);
+    await expectStored(ticket, bytes);
+  });
+
   it('have one budget', async () => {
     const limited = { STAGING_BUDGET_BYTES: 2_000_000, MAX_IMAGE_BYTES: 1_000_000 };
     const [one, two] = [await more(limited), await more(limited)];

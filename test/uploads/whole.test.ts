@@ -193,6 +193,7 @@ describe('an image that came whole with its creation', () => {
       acceptedTypes: ['*/*'],
       maxPixels: 1,
       staging,
+      offsets: { wrote() {}, keep() {}, forget() {} },
       disk,
       buffers,
       wanted: () => false,

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Image } from '../../database/models.ts';
+import type { OffsetOf } from '../../tickets/view.ts';
 import { formatBytes, formatTime } from '../format.ts';
 import { listImages, type RetryDeps, type RetryOutcome, retryImage, retryImages } from '../images.ts';
 import { openLocalStaging } from '../local-staging.ts';
@@ -38,7 +39,7 @@ export function imageCommands(images: Command, run: Run): Command {
       run(options, async ({ db, context }) => {
         const page = await listImages(db, { ...options, ticketId: ticket.toLowerCase() });
         const staging = await openLocalStaging(context.stagingDirectory);
-        const offsetOf = async (image: Image) => (await staging?.sizeOf(image.id)) ?? 0;
+        const offsetOf: OffsetOf = async (image) => (await staging?.sizeOf(image.id)) ?? 0;
         const views = await Promise.all(page.items.map((image) => viewPlacedImage(image, offsetOf)));
         return {
           json: { items: views, nextCursor: page.nextCursor },
