@@ -75,7 +75,7 @@ describe('the detail of a ticket', () => {
     const foreign = await other.openTicket(1);
     const own = await api.openTicket(1);
     const missing = '01890000-0000-7000-8000-000000000000';
-    const paths = [foreign.id, missing, 'nonsense', missing.toUpperCase(), '%00', '%zz', `${own.id}x`, '..%2f..'];
+    const paths = [foreign.id, missing, 'nonsense', missing.toUpperCase(), '%00', `${own.id}x`, '..%2f..'];
     const answers = [];
     for (const path of paths) answers.push(await api.call('GET', `/v1/tickets/${path}`));
     answers.push(await api.call('GET', `/v1/tickets/${foreign.id}`, { token: own.uploadToken }));
