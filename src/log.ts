@@ -1,4 +1,5 @@
 import pino, { type DestinationStream, type Logger } from 'pino';
+import { plainLines } from './terminal/plain-text.ts';
 
 /** Nothing that opens a door reaches a log, wherever it hides. */
 const SECRETS = new Set(['token', 'uploadtoken', 'password', 'authorization']);
@@ -14,7 +15,7 @@ export async function createLog(level: string): Promise<Logger> {
   const pretty = await import('pino-pretty').catch(() => null);
   if (!pretty) return pino(options, openStdout());
   return pino(
-    options,
+    { ...options, hooks: { streamWrite: forTerminal } },
     pretty.default({
       // Also says no for NO_COLOR and for terminals that have none.
       colorize: process.stdout.hasColors(),
@@ -31,6 +32,12 @@ export function withoutSecrets(line: string): string {
   if (!MAY_HAVE_SECRETS.test(line)) return line;
   const hidden = (key: string, value: unknown) => (SECRETS.has(key.toLowerCase()) ? '[Redacted]' : value);
   return `${JSON.stringify(JSON.parse(line, hidden))}\n`;
+}
+
+/** What pino-pretty makes text of and prints as it is: what a terminal would obey is taken out before. */
+export function forTerminal(line: string): string {
+  const harmless = (_key: string, value: unknown) => (typeof value === 'string' ? plainLines(value) : value);
+  return withoutSecrets(`${JSON.stringify(JSON.parse(line, harmless))}\n`);
 }
 
 /** So many characters are written at once, should one turn have them. */

@@ -16,6 +16,7 @@ import { banner } from './sandbox/banner.ts';
 import { welcome } from './sandbox/demo-user.ts';
 import { refusePublicSandbox, startSandbox } from './sandbox/start.ts';
 import { collectInSpareTime } from './spare-memory.ts';
+import { plain, plainJson, say } from './terminal/plain-text.ts';
 import { uploadCommand } from './upload-command/command.ts';
 import { growWhileBusy } from './young-memory.ts';
 
@@ -52,7 +53,7 @@ async function serve(): Promise<void> {
   growWhileBusy();
   // The log writes its lines at the end of a turn, and the greeting is to be the last that a newcomer sees.
   await endOfTurn();
-  process.stdout.write(greeting);
+  say(process.stdout, greeting);
 
   log.info({ signal: await asked }, 'stopping: running uploads and transfers may end');
   setTimeout(() => {
@@ -90,7 +91,8 @@ async function migrateDatabase({ down, yes }: { down?: boolean; yes?: boolean })
   const db = connectDatabase(await environment.databaseUrl());
   try {
     const names = await (down ? rollback(db) : migrate(db));
-    process.stdout.write(
+    say(
+      process.stdout,
       names.length > 0
         ? `${down ? 'undone' : 'applied'}: ${names.join(', ')}\n`
         : down
@@ -106,20 +108,22 @@ async function migrateDatabase({ down, yes }: { down?: boolean; yes?: boolean })
 function showConfig({ json }: { json?: boolean }): void {
   const lines = describeConfig(readConfig(process.env));
   if (json) {
-    process.stdout.write(
-      `${JSON.stringify(Object.fromEntries(lines.map(({ name, value }) => [name, value])), null, 2)}\n`,
-    );
+    say(process.stdout, `${plainJson(Object.fromEntries(lines.map(({ name, value }) => [name, value])))}\n`);
     return;
   }
   const width = Math.max(...lines.map(({ name, value }) => `${name}=${value}`.length));
   for (const { name, value, meaning } of lines)
-    process.stdout.write(`${`${name}=${value}`.padEnd(Math.min(width, 50))}  # ${meaning}\n`);
+    say(process.stdout, `${plain(`${name}=${value}`).padEnd(Math.min(width, 50))}  # ${meaning}\n`);
 }
 
 const program = new Command('hopla')
   .description(
     'A streaming photo-upload gateway: resumable uploads in, external storage out, nothing kept, nothing lost.',
   )
+  .configureOutput({
+    writeOut: (text) => say(process.stdout, text),
+    writeErr: (text) => say(process.stderr, text),
+  })
   .addHelpText('after', '\nSettings come from the environment and from .env; `hopla config` shows them all.');
 program
   .command('serve', { isDefault: true })
@@ -165,6 +169,6 @@ try {
     : isDatabaseRefusal(error)
       ? 'The database server of DATABASE_URL does not let hopla in: '
       : '';
-  process.stderr.write(`${whose}${text}\n`);
+  say(process.stderr, `${whose}${text}\n`);
   process.exitCode = 1;
 }

@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
+import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import pino from 'pino';
-import { withoutSecrets } from '../src/log.ts';
+import pretty from 'pino-pretty';
+import { forTerminal, withoutSecrets } from '../src/log.ts';
 
 describe('the log', () => {
   it('has nothing in it that opens a door, however deep it lies', () => {
@@ -21,6 +23,17 @@ describe('the log', () => {
     expect(failed.err.config.headers).to.deep.equal({ Authorization: '[Redacted]' });
     expect(child).to.include({ authorization: '[Redacted]' });
     expect(plain).to.include({ tokenId: 'kept', note: 'the "token": one' });
+  });
+
+  it('gives no orders to the terminal that it is read on', () => {
+    const sink = new PassThrough({ encoding: 'utf8' });
+    const destination = pretty({ colorize: false, singleLine: true, sync: true, destination: sink });
+    const log = pino({ hooks: { streamWrite: forTerminal } }, destination);
+    const nasty = 'a\x1b]0;owned\x07b\x9b2Jc\u202egnp.exe\r';
+    log.info({ path: nasty, err: new Error(nasty), list: [nasty] }, nasty);
+    const text: string = sink.read();
+    expect(text).to.include('a\\u001b]0;owned\\u0007b\\u009b2Jc\\u202egnp.exe\\u000d');
+    expect(text).to.match(/^[^\p{Cc}\p{Cf}\n]*(\n[^\p{Cc}\p{Cf}\n]*)*$/u);
   });
 
   const endings = {

@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { ProblemError } from 'hopla/client';
-import { plain, plainJson } from '../admin/terminal/plain-text.ts';
 import { UsageError } from '../admin/terminal/question.ts';
 import { speakTo } from '../admin/terminal/run.ts';
+import { plain, plainJson, say } from '../terminal/plain-text.ts';
 import { findDestination } from './destination.ts';
 import { barDisplay, plainDisplay } from './display.ts';
 import type { Outcome } from './journey.ts';
@@ -72,10 +72,10 @@ async function upload(files: string[], options: Options, settings: UploadSetting
       display: bars ? barDisplay(process.stderr) : plainDisplay(process.stderr),
       signal: interrupted.signal,
     });
-    process.stdout.write(options.json ? `${plainJson(toJson(ticketId, outcomes))}\n` : toLines(outcomes));
+    say(process.stdout, options.json ? `${plainJson(toJson(ticketId, outcomes))}\n` : toLines(outcomes));
     if (outcomes.some(({ status }) => status !== 'stored')) exitCode = FAILED;
   } catch (error) {
-    process.stderr.write(`${exitCode === 0 ? describe(error) : 'interrupted: run it again to go on'}\n`);
+    say(process.stderr, `${exitCode === 0 ? describe(error) : 'interrupted: run it again to go on'}\n`);
     exitCode ||= error instanceof UsageError ? USAGE : FAILED;
   } finally {
     for (const signal of Object.keys(signals)) process.off(signal, stop);
@@ -89,7 +89,7 @@ function toJson(ticketId: string, outcomes: Outcome[]): unknown {
 }
 
 function toLines(outcomes: Outcome[]): string {
-  return outcomes.map(({ url }) => (url === null ? '' : `${url}\n`)).join('');
+  return outcomes.map(({ url }) => (url === null ? '' : `${plain(url)}\n`)).join('');
 }
 
 function describe(error: unknown): string {
@@ -98,8 +98,8 @@ function describe(error: unknown): string {
       .split('\n')
       .map((line) => `error: ${plain(line)}`)
       .join('\n');
-  if (error instanceof ProblemError) return `error: ${error.code}: ${plain(error.message)}`;
-  return `error: ${error instanceof Error ? plain(error.message) : error}`;
+  if (error instanceof ProblemError) return plain(`error: ${error.code}: ${error.message}`);
+  return plain(`error: ${error instanceof Error ? error.message : error}`);
 }
 
 function parseConcurrency(text: string): number {

@@ -1,6 +1,10 @@
+import { plain } from '../terminal/plain-text.ts';
 import type { Legs } from './journey.ts';
 
-/** What somebody who waits gets to see, on standard error: the results alone go to standard output. */
+/**
+ * What somebody who waits gets to see, on standard error: the results alone go to standard output. A line is of any text:
+ * control characters in it are shown and not obeyed.
+ */
 export type Display = { line(text: string): void; show(legs: Legs): void; end(): void };
 
 type Screen = { write(text: string): unknown; columns?: number };
@@ -9,7 +13,7 @@ const EVERY_MS = 100;
 
 /** Lines that stay, for a file or a log: no bars. */
 export function plainDisplay(screen: Screen): Display {
-  return { line: (text) => screen.write(`${text}\n`), show() {}, end() {} };
+  return { line: (text) => screen.write(`${plain(text)}\n`), show() {}, end() {} };
 }
 
 /**
@@ -39,7 +43,7 @@ export function barDisplay(screen: Screen): Display {
   return {
     line(text) {
       erase();
-      screen.write(`${text}\n`);
+      screen.write(`${plain(text)}\n`);
       draw();
     },
     show(legs) {

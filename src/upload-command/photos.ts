@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, realpath, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { UsageError } from '../admin/terminal/question.ts';
+import { plain } from '../terminal/plain-text.ts';
 
 /** A file to upload. `slot` is the same as long as the file is: a later run finds its upload by it. */
 export type LocalPhoto = { path: string; name: string; bytes: number; slot: string };
@@ -19,7 +20,10 @@ export async function findPhotos(paths: string[]): Promise<LocalPhoto[]> {
       const photo = await findPhoto(path);
       found.set(photo.slot, photo);
     } catch (error) {
-      problems.push(`${path}: ${error instanceof Error ? error.message.replace(/^\w+: |, \w+ '.*'$/g, '') : error}`);
+      // A path may have line breaks, which part the problems.
+      problems.push(
+        plain(`${path}: ${error instanceof Error ? error.message.replace(/^\w+: |, \w+ '.*'$/g, '') : error}`),
+      );
     }
   }
   if (problems.length > 0) throw new UsageError(problems.join('\n'));

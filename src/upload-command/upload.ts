@@ -1,6 +1,5 @@
 import { createReadStream } from 'node:fs';
 import { type Client, createClient, type OpenedTicket } from 'hopla/client';
-import { plain } from '../admin/terminal/plain-text.ts';
 import type { Destination } from './destination.ts';
 import { type Display, size } from './display.ts';
 import { createJourney, type Outcome } from './journey.ts';
@@ -85,6 +84,6 @@ async function openTicket(client: Client, run: UploadRun, unfinished: Unfinished
 }
 
 function describe({ photo, status, url, error }: Outcome): string {
-  if (status === 'stored') return `✔ ${plain(photo.name)}  ${url}`;
-  return `✖ ${plain(photo.name)}  ${status}: ${plain(error?.message ?? '')} (${error?.code})`;
+  if (status === 'stored') return `✔ ${photo.name}  ${url}`;
+  return `✖ ${photo.name}  ${status}: ${error?.message ?? ''} (${error?.code})`;
 }

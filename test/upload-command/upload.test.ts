@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -82,6 +85,52 @@ describe('hopla upload', () => {
     expect(images[0].error.code).to.equal('unsupported-image');
     expect((await fetch(images[1].url)).status).to.equal(200);
     expect(stderr).to.include('✖ notes.txt  refused: ').and.include('(unsupported-image)\n');
+  });
+
+  describe('gives no orders to the terminal', () => {
+    const nasty = 'a\x1b]0;owned\x07b\x9b2Jc\u202egnp';
+    const shown = 'a\\u001b]0;owned\\u0007b\\u009b2Jc\\u202egnp';
+    const expectHarmless = (text: string) => expect(text).to.match(/^[^\p{Cc}\p{Cf}\n]*(\n[^\p{Cc}\p{Cf}\n]*)*$/u);
+
+    it('whatever a file is called', async () => {
+      const { code, stdout, stderr } = await run([await photo(`${nasty}.jpg`, 34_000)]);
+      expect(code, stderr).to.equal(0);
+      expect(stderr).to.include(`✔ ${shown}.jpg  http`);
+      expectHarmless(stdout + stderr);
+      const missing = await run([join(directory, `no\nerror: ${nasty}`), `--${nasty}`]);
+      expect(missing.code).to.equal(2);
+      expectHarmless(missing.stderr);
+      const other = await run([join(directory, `no\nerror: ${nasty}`)]);
+      expect(other.stderr.trimEnd().split('\n'), 'one problem, one line').to.have.lengthOf(1);
+      expect(other.stderr).to.include(shown);
+      expectHarmless(other.stderr);
+    });
+
+    it('whatever a server says', async () => {
+      const problem = JSON.stringify({ code: nasty, title: nasty, detail: nasty, status: 403 });
+      const server = createServer((_request, response) => {
+        response.writeHead(403, { 'Content-Type': 'application/problem+json' }).end(problem);
+      }).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const { code, stderr } = await run([await photo('said.jpg', 35_000)], { HOPLA_URL: `http://127.0.0.1:${port}` });
+      server.close();
+      expect(code).to.equal(1);
+      expect(stderr).to.equal(`error: ${shown}: ${shown}\n`);
+    });
+
+    it('whatever the arguments and settings are', async () => {
+      for (const args of [[nasty], ['config', `--${nasty}`], ['config'], ['config', '--json'], ['admin', nasty]]) {
+        const child = spawn(process.execPath, [main, ...args], {
+          cwd: directory,
+          stdio: ['ignore', 'pipe', 'pipe'],
+          env: { PATH: process.env.PATH, DATA_DIR: `./${nasty}` },
+        });
+        const told = (await Promise.all([text(child.stdout), text(child.stderr)])).join('');
+        expect(told, args.join(' ')).to.include(shown);
+        expectHarmless(told);
+      }
+    });
   });
 
   it('goes on with the same ticket after an interruption, and sends nothing twice', async () => {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Image } from '../../database/models.ts';
+import { plain } from '../../terminal/plain-text.ts';
 import type { OffsetOf } from '../../tickets/view.ts';
 import { formatBytes, formatTime } from '../format.ts';
 import { listImages, type RetryDeps, type RetryOutcome, retryImage, retryImages } from '../images.ts';
@@ -7,7 +8,6 @@ import { openLocalStaging } from '../local-staging.ts';
 import { openQueue } from '../queue.ts';
 import { viewPlacedImage } from '../view.ts';
 import { id, nextPage, withJson, withPaging } from './options.ts';
-import { plain } from './plain-text.ts';
 import { UsageError } from './question.ts';
 import type { CommonOptions, Result, Run, Work } from './run.ts';
 import { type Column, table } from './table.ts';

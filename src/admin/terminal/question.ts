@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
-import { plain } from './plain-text.ts';
+import { plain, say } from '../../terminal/plain-text.ts';
 
 /** Where a command reads and writes; `process` is one. */
 export type Terminal = {
@@ -61,7 +61,7 @@ export async function askPassword(terminal: Terminal): Promise<string> {
 
 /** One line. Hidden, readline takes over the terminal's echo and shows it to nobody; else the terminal does as always. */
 async function ask(terminal: Terminal, question: string, echo: 'shown' | 'hidden' = 'shown'): Promise<string> {
-  terminal.stderr.write(question);
+  say(terminal.stderr, question);
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: terminal.stdin, output: nowhere, terminal: echo === 'hidden' });
   // Ctrl-C and Ctrl-D are no answer.
@@ -70,6 +70,6 @@ async function ask(terminal: Terminal, question: string, echo: 'shown' | 'hidden
     return await Promise.race([once(lines, 'line').then(([line]) => String(line)), closed]);
   } finally {
     lines.close();
-    if (echo === 'hidden') terminal.stderr.write('\n');
+    if (echo === 'hidden') say(terminal.stderr, '\n');
   }
 }

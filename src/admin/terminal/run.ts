@@ -4,9 +4,9 @@ import type { Logger } from 'pino';
 import { connectDatabase, type Database } from '../../database/connection.ts';
 import { isDatabaseOutage } from '../../database/outage.ts';
 import { HoplaError } from '../../errors.ts';
+import { plain, plainJson, say } from '../../terminal/plain-text.ts';
 import { type Actor, commandLineActor } from '../audit.ts';
 import type { RemoteStorage } from '../ticket-delete.ts';
-import { plain, plainJson } from './plain-text.ts';
 import { confirm, Declined, type Terminal, UsageError } from './question.ts';
 
 /** Where the commands find what they work on. Nothing is opened before it is asked for. */
@@ -66,7 +66,7 @@ export function createRun(open: () => AdminContext | Promise<AdminContext>, term
         by: commandLineActor(),
         terminal,
         confirm: (question) => confirm(terminal, options.yes === true, question),
-        notice: (line) => terminal.stderr.write(`${plain(line)}\n`),
+        notice: (line) => say(terminal.stderr, `${plain(line)}\n`),
         defer: (release) =>
           opened.defer(async () => {
             await release();
@@ -74,10 +74,10 @@ export function createRun(open: () => AdminContext | Promise<AdminContext>, term
       });
       // A terminal that does not know its width says 0.
       const columns = terminal.stdout.isTTY ? terminal.stdout.columns || null : null;
-      terminal.stdout.write(`${options.json ? plainJson(result.json) : result.text(columns)}\n`);
+      say(terminal.stdout, `${options.json ? plainJson(result.json) : result.text(columns)}\n`);
       if (result.exitCode) terminal.exitCode = result.exitCode;
     } catch (error) {
-      terminal.stderr.write(`${debugging && error instanceof Error ? error.stack : describe(error)}\n`);
+      say(terminal.stderr, `${debugging && error instanceof Error ? error.stack : describe(error)}\n`);
       terminal.exitCode = error instanceof UsageError ? USAGE : FAILED;
     }
   };
@@ -87,8 +87,8 @@ export function createRun(open: () => AdminContext | Promise<AdminContext>, term
 export function speakTo(terminal: Terminal, command: Command): Command {
   return command
     .configureOutput({
-      writeOut: (text) => terminal.stdout.write(text),
-      writeErr: (text) => terminal.stderr.write(text),
+      writeOut: (text) => say(terminal.stdout, text),
+      writeErr: (text) => say(terminal.stderr, text),
       getOutHelpWidth: () => terminal.stdout.columns || 100,
       getErrHelpWidth: () => terminal.stdout.columns || 100,
     })
@@ -110,10 +110,5 @@ function describe(error: unknown): string {
     return 'error: database-not-ready: The database lacks tables; run `hopla migrate`, or start the gateway once.';
   if (isDatabaseOutage(native))
     return `error: service-unavailable: The database cannot be reached${code && ` (${code})`}; look at DATABASE_URL.`;
-  return `error: ${native instanceof Error ? plainLines(native.message) : String(native)}`;
-}
-
-/** Problems of the configuration come as several lines. */
-function plainLines(text: string): string {
-  return text.split('\n').map(plain).join('\n');
+  return `error: ${native instanceof Error ? native.message : String(native)}`;
 }

@@ -1,4 +1,4 @@
-import { plain, shorten, widthOf } from './plain-text.ts';
+import { plain, shorten, widthOf } from '../../terminal/plain-text.ts';
 
 /** A column of a table. Those that `shrink` give way where the terminal is too narrow. */
 export type Column<Row> = {

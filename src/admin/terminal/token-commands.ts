@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
+import { plain } from '../../terminal/plain-text.ts';
 import { formatTime } from '../format.ts';
 import { endToken, getToken, issueTokenFor, listTokens } from '../tokens.ts';
 import { viewToken } from '../view.ts';
 import { id, nextPage, parsedBy, seconds, withJson, withPaging, withYes } from './options.ts';
-import { plain } from './plain-text.ts';
 import type { CommonOptions, Run } from './run.ts';
 import { type Column, facts, table } from './table.ts';
 

@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
+import { plain } from '../../terminal/plain-text.ts';
 import { getUser } from '../find.ts';
 import { formatTime } from '../format.ts';
 import { addUser, changePassword, listUsers, setUserEnabled } from '../users.ts';
 import { viewUser } from '../view.ts';
 import { nextPage, withJson, withPaging, withYes } from './options.ts';
-import { plain } from './plain-text.ts';
 import { askPassword, readPassword } from './question.ts';
 import type { CommonOptions, Run } from './run.ts';
 import { type Column, table } from './table.ts';

@@ -9,6 +9,16 @@ export function plain(text: string): string {
   return text.replace(OBEYED, escaped);
 }
 
+/** The same for several lines: line feeds stay. */
+export function plainLines(text: string): string {
+  return text.split('\n').map(plain).join('\n');
+}
+
+/** Writes text for a person. Every command writes with this, so that no text of a user or a server reaches a terminal as it is. */
+export function say(stream: { write(text: string): unknown }, text: string): void {
+  stream.write(plainLines(text));
+}
+
 /** JSON that is harmless to print, and still the same JSON. Its own line breaks are the only control characters left. */
 export function plainJson(value: unknown): string {
   return JSON.stringify(value, null, 2).replace(OBEYED, (character) =>
