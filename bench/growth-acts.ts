@@ -51,7 +51,13 @@ export const reads: Record<string, Act> = {
       newest({ status: 'pending,expired,completed', createdFrom: daysAgo(7).toISOString() }),
     ),
   'detail, and the snapshot of a stream': async ({ db, seeded }) => {
-    const caller = { tokenId: '', kind: 'user' as const, ticketId: null, user: { ...someUser, id: seeded.heavyUser } };
+    const caller = {
+      tokenId: '',
+      kind: 'user' as const,
+      isLogin: false,
+      ticketId: null,
+      user: { ...someUser, id: seeded.heavyUser },
+    };
     await findTicketOf(db, caller, seeded.ticketId);
     const state = await readTicketById(db, seeded.ticketId);
     return state && viewDetail(state.ticket, state.images, 'http://bench', () => 0);

@@ -216,7 +216,8 @@ const settings = {
     schema: whole(1, 1000),
     standard: '10',
     example: '5',
-    meaning: 'failed logins per minute, by user name and by address',
+    meaning:
+      'failed logins per minute of one user name from one address; 5 times as many from an address, 20 times for a name',
   },
   MAX_STREAMS_PER_TOKEN: {
     schema: whole(1, 1_000_000),

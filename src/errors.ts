@@ -15,6 +15,7 @@ export const errorKinds = {
   'not-found': shown(404, 'There is nothing at this address'),
   'ticket-not-found': shown(404, 'There is no such ticket'),
   'upload-not-found': shown(404, 'There is no such upload in this ticket'),
+  'token-not-found': shown(404, 'There is no such upload token of this ticket'),
   'method-not-allowed': shown(405, 'This address does not take that method'),
   'offset-conflict': shown(409, 'The upload stands at another offset'),
   'upload-gone': shown(410, 'The upload has ended and cannot go on'),

@@ -19,6 +19,7 @@ import { type Route, routesOf } from './http/router.ts';
 import { listen } from './http/server.ts';
 import { createAuthentication } from './identity/bearer.ts';
 import { createCallers } from './identity/callers.ts';
+import { createPasswordChecks } from './identity/password-checks.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { createMetrics } from './metrics.ts';
 import { type Hub, startHub } from './progress/hub.ts';
@@ -30,6 +31,7 @@ import { createArrivals } from './tickets/arrivals.ts';
 import { createDetails } from './tickets/details.ts';
 import { createDailyImages } from './tickets/quotas.ts';
 import { ticketRoutes } from './tickets/routes.ts';
+import { ticketTokenRoutes } from './tickets/token-routes.ts';
 import { createBreaker } from './transfers/breaker.ts';
 import { createHandOver } from './transfers/handover.ts';
 import { queueOf, startQueue } from './transfers/queue.ts';
@@ -260,7 +262,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   const callers = createCallers(db);
   const authenticate = createAuthentication(callers);
   const creations = createRateLimit(config.MAX_CREATIONS_PER_MINUTE, 'creations');
-  const failuresPerMinute = config.LOGIN_FAILURES_PER_MINUTE;
+  const passwordChecks = createPasswordChecks(config.LOGIN_FAILURES_PER_MINUTE);
   const baseUrlOf = (ctx: { protocol: string; host: string }) => config.PUBLIC_URL ?? `${ctx.protocol}://${ctx.host}`;
   const details = createDetails(db, offsets.of);
   const limitReads = createConcurrencyLimit(READS_OF_A_TOKEN);
@@ -283,11 +285,11 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
     checks,
     isPaused: () => breaker.paused,
     publicUrl: config.PUBLIC_URL,
-    failuresPerMinute,
+    passwordChecks,
     imageOrigins: imageOriginsOf(config.CLOUDINARY_URL),
   });
   const routers = [
-    identityRoutes({ db, callers, authenticate, sessionHours: config.SESSION_HOURS, failuresPerMinute }),
+    identityRoutes({ db, callers, authenticate, sessionHours: config.SESSION_HOURS, passwordChecks }),
     events.router,
     ticketRoutes({
       db,
@@ -298,6 +300,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
       details,
       limitReads,
     }),
+    ticketTokenRoutes({ db, callers, authenticate }),
     openApiRoutes(packageJson.version),
     docsRoutes(),
     ...(config.METRICS_PORT === undefined

@@ -17,6 +17,7 @@ export const auditActions = [
   'user.password',
   'user.sign-in',
   'user.sign-out',
+  'user.sign-out-everywhere',
   'token.issue',
   'token.revoke',
 ] as const;

@@ -3,16 +3,18 @@ import type { Database } from '../database/connection.ts';
 import { User } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import { parseInput } from '../http/json-body.ts';
-import { createUser, setUserDisabled, setUserPassword } from '../identity/users.ts';
+import { hashPassword, NewPassword } from '../identity/passwords.ts';
+import { endSessions, signOutEverywhere } from '../identity/sign-out.ts';
+import { UserName } from '../identity/user-names.ts';
+import { createUser, setPasswordHash, setUserDisabled } from '../identity/users.ts';
 import { type Actor, recordChange } from './audit.ts';
 import { getUser } from './find.ts';
 import { type Page, type PageRequest, toPage } from './page.ts';
 import { viewUser } from './view.ts';
 
-const Password = z.string().min(1, 'must not be empty').max(1000, 'must have at most 1000 characters');
 const NewUser = z.strictObject({
-  username: z.string().regex(/^[^\p{Cc}\s]{1,100}$/u, 'must have 1 to 100 characters, none of them a space'),
-  password: Password.optional(),
+  username: UserName,
+  password: NewPassword.optional(),
   isAdmin: z.boolean().default(false),
 });
 
@@ -26,7 +28,8 @@ export async function addUser(db: Database, by: Actor, request: z.input<typeof N
       return user;
     });
   } catch (error) {
-    if (!(error instanceof Error && 'constraint' in error && error.constraint === 'users_username')) throw error;
+    const constraint = error instanceof Error && 'constraint' in error ? error.constraint : null;
+    if (constraint !== 'users_username' && constraint !== 'users_name_key') throw error;
     throw new HoplaError('invalid-request', `The user name ${username} is taken.`, { cause: error });
   }
 }
@@ -59,24 +62,49 @@ export async function setUserEnabled(
   });
 }
 
+/** A user, and the ids of the tokens that worked until now, for `callers.forget`. */
+export type SignedOut = { user: User; ended: string[] };
+
 /**
- * Sets a password, and ends the user's sessions in the panel. Tokens, also those of earlier logins, stay valid: revoke
- * them one by one.
+ * Sets a password, and ends the user's sessions in the panel. Tokens stay valid; with `everywhere` those of logins end
+ * too.
  */
-export async function changePassword(db: Database, by: Actor, username: string, password: string): Promise<User> {
-  const parsed = parseInput(Password, password);
+export async function changePassword(
+  db: Database,
+  by: Actor,
+  username: string,
+  { password, everywhere = false }: { password: string; everywhere?: boolean },
+): Promise<SignedOut> {
+  const hash = await hashPassword(parseInput(NewPassword, password));
   return db.transaction(async (trx) => {
     const before = await holdUser(trx, username);
-    await setUserPassword(trx, before.id, parsed);
+    await setPasswordHash(trx, before.id, hash);
     await endSessions(trx, before.id);
-    const user = await getUser(trx, username);
+    const ended = everywhere ? await signOutEverywhere(trx, before.id) : [];
+    const user = await getUser(trx, before.username);
     await recordChange(trx, by, {
       action: 'user.password',
       target: user.id,
       before: viewUser(before),
-      after: viewUser(user),
+      after: { ...viewUser(user), ...(everywhere ? { tokensEnded: ended.length } : {}) },
     });
-    return user;
+    return { user, ended };
+  });
+}
+
+/** Ends a user's sessions in the panel and the tokens of logins; with `issued` also those of applications and tickets. */
+export async function signUserOut(
+  db: Database,
+  by: Actor,
+  username: string,
+  { issued = false }: { issued?: boolean } = {},
+): Promise<SignedOut> {
+  return db.transaction(async (trx) => {
+    const user = await holdUser(trx, username);
+    const ended = await signOutEverywhere(trx, user.id, { issued });
+    const after = { issued, tokensEnded: ended.length };
+    await recordChange(trx, by, { action: 'user.sign-out-everywhere', target: user.id, after });
+    return { user, ended };
   });
 }
 
@@ -84,8 +112,4 @@ export async function changePassword(db: Database, by: Actor, username: string, 
 async function holdUser(trx: Database, username: string): Promise<User> {
   const { id } = await getUser(trx, username);
   return User.query(trx).findById(id).forUpdate().throwIfNotFound();
-}
-
-async function endSessions(trx: Database, userId: string): Promise<void> {
-  await trx('sessions').where({ user_id: userId }).delete();
 }

@@ -75,8 +75,8 @@ export const createClient = ({ url, token }) => {
       const { uploadPhotos } = await import('./upload.js');
       return uploadPhotos({ ...ticket, uploadToken: bearer }, photos, images, options);
     },
-    async logout({ signal } = {}) {
-      await call('POST', '/v1/auth/logout', { signal });
+    async logout({ everywhere = false, signal } = {}) {
+      await call('POST', '/v1/auth/logout', { signal, ...(everywhere ? { body: { everywhere } } : {}) });
     },
     follow: (ticket, { signal } = {}) => followEvents({ url: ticket.eventsUrl, token: bearerOf(ticket), signal }),
     async delivered(ticket, { onEvent, signal } = {}) {

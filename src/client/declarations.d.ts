@@ -139,8 +139,8 @@ export type Client = {
     options?: { idempotencyKey?: string; signal?: AbortSignal | undefined },
   ): Promise<OpenedTicket>;
   ticket(id: string, options?: { signal?: AbortSignal | undefined }): Promise<TicketDetail>;
-  /** Revokes the token of this client, if it is a user token. */
-  logout(options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Revokes the token of this client, if it is a user token; with `everywhere` all sessions and login tokens of the user. */
+  logout(options?: { everywhere?: boolean; signal?: AbortSignal | undefined }): Promise<void>;
   /** Own tickets, newest first, one page. */
   tickets(query?: TicketQuery, options?: { signal?: AbortSignal | undefined }): Promise<TicketPage>;
   /**

@@ -23,6 +23,8 @@ export class User extends Row {
   static override tableName = 'users';
   declare id: string;
   declare username: string;
+  /** Null for a user whose name differs from an older one only in a way that was told apart earlier. */
+  declare nameKey: string | null;
   declare passwordHash: string | null;
   declare isAdmin: boolean;
   declare disabledAt: Date | null;
@@ -38,6 +40,7 @@ export class Token extends Row {
   declare id: string;
   declare userId: string;
   declare kind: 'user' | 'upload';
+  declare isLogin: boolean;
   declare ticketId: string | null;
   declare label: string | null;
   declare sha256: Buffer;

@@ -121,7 +121,9 @@ function renderErrors(area: Area | undefined): Middleware<State> {
       await next();
     } catch (thrown) {
       const error = toHoplaError(thrown);
-      if (!error.expose) ctx.state.log.error({ err: error.cause ?? error, code: error.code }, error.title);
+      // A refusal of our own making, such as of one too many, is no fault: a flood must not fill the log with them.
+      const failed = !error.expose && !(error.code === 'service-unavailable' && error.cause === undefined);
+      if (failed) ctx.state.log.error({ err: error.cause ?? error, code: error.code }, error.title);
       else ctx.state.log.debug({ code: error.code, detail: error.message }, 'refused');
       if (area && isBelow(area.path, ctx.path)) {
         ctx.set({ ...area.headers, ...error.headers });

@@ -1,4 +1,5 @@
 import type { State } from './app.ts';
+import { identityPaths } from './openapi/identity.ts';
 import { componentSchemas, type Json } from './openapi/parts.ts';
 import { progressPaths } from './openapi/progress.ts';
 import { runningPaths } from './openapi/running.ts';
@@ -27,7 +28,7 @@ export function openApiDocument(version: string): Json {
     servers: [{ url: '/' }],
     security: [{ bearer: [] }],
     tags: ['Identity', 'Tickets', 'Uploads', 'Progress', 'Running'].map((name) => ({ name })),
-    paths: { ...ticketPaths, ...uploadPaths, ...progressPaths, ...runningPaths },
+    paths: { ...identityPaths, ...ticketPaths, ...uploadPaths, ...progressPaths, ...runningPaths },
     components: {
       securitySchemes: {
         bearer: {

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Middleware } from 'koa';
 import { HoplaError } from '../errors.ts';
 
@@ -88,3 +88,11 @@ export const answerOtherMethods: Middleware = async (ctx, next) => {
   ctx.status = 204;
   ctx.set('Allow', allow);
 };
+
+/** Aborts once an answer is sent, or its client has left: what still waits then waits for nobody. */
+export function untilClosed(response: ServerResponse): AbortSignal {
+  const closed = new AbortController();
+  if (response.closed || response.socket?.destroyed) closed.abort();
+  else response.once('close', () => closed.abort());
+  return closed.signal;
+}

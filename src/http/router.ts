@@ -8,7 +8,7 @@ import type { State } from './app.ts';
  * `use` and `prefix` are missing on purpose: @koa/router matches the middleware of a prefix by other rules than the routes
  * below it, so that `/ADMIN/log` once reached a handler past its guard.
  */
-export type Routes<S = State> = Pick<Router<S>, 'get' | 'post' | 'options' | 'register' | 'routes'>;
+export type Routes<S = State> = Pick<Router<S>, 'get' | 'post' | 'delete' | 'options' | 'register' | 'routes'>;
 
 export type { RouterContext };
 

@@ -1,4 +1,21 @@
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import { z } from 'zod';
+
+/** Bounds the work of normalising; passphrases are far shorter. */
+export const LONGEST_PASSWORD = 1024;
+const SHORTEST_PASSWORD = 12;
+const TOO_SHORT = `must have at least ${SHORTEST_PASSWORD} characters`;
+
+/**
+ * A password that somebody sets: NIST SP 800-63B, section 3.1.1.2, asks for a length, counted in code points, and for no
+ * other rule. Shorter ones that were set before go on working.
+ */
+export const NewPassword = z
+  .string()
+  .min(SHORTEST_PASSWORD, { abort: true, error: TOO_SHORT })
+  .max(LONGEST_PASSWORD, { abort: true, error: `must have at most ${LONGEST_PASSWORD} characters` })
+  .refine((password) => password.isWellFormed(), { abort: true, error: 'must be well-formed Unicode' })
+  .refine((password) => [...normalise(password)].length >= SHORTEST_PASSWORD, TOO_SHORT);
 
 // OWASP's password storage cheat sheet: scrypt with N = 2^16, r = 8, p = 2 is one of its equivalent minimums.
 // 128 × N × r bytes = 64 MiB for the length of one check.
@@ -28,9 +45,14 @@ export async function verifyPassword(password: string, hash: string | null): Pro
   return actual.length === expected.length && timingSafeEqual(actual, expected);
 }
 
+/** NFKC, as the same section asks: a letter with its accent is typed as one character on a phone, as two elsewhere. */
+function normalise(password: string): string {
+  return password.normalize('NFKC');
+}
+
 function derive(password: string, salt: Buffer, cost: typeof COST): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    scrypt(password.normalize('NFKC'), salt, KEY_BYTES, { ...cost, maxmem: MAX_MEMORY_BYTES }, (error, key) =>
+    scrypt(normalise(password), salt, KEY_BYTES, { ...cost, maxmem: MAX_MEMORY_BYTES }, (error, key) =>
       error ? reject(error) : resolve(key),
     );
   });

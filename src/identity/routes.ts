@@ -1,22 +1,39 @@
+import type { Middleware } from 'koa';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { HoplaError } from '../errors.ts';
 import { isStorableText, jsonBody, parseInput, UNSTORABLE } from '../http/json-body.ts';
-import { createRateLimit } from '../http/rate-limit.ts';
+import { untilClosed } from '../http/request.ts';
 import { createRouter, type Routes } from '../http/router.ts';
 import { type CallerState, type createAuthentication, requireUserToken } from './bearer.ts';
 import type { Callers } from './callers.ts';
-import { createGate } from './gate.ts';
+import { changeOwnPassword } from './password-change.ts';
+import type { PasswordChecks } from './password-checks.ts';
+import { LONGEST_PASSWORD, NewPassword } from './passwords.ts';
+import { signOutEverywhere } from './sign-out.ts';
 import { issueToken, revokeToken } from './tokens.ts';
-import { checkCredentials } from './users.ts';
+import { checkCredentials, holdCredentials } from './users.ts';
 
 const HOUR_MS = 3_600_000;
-/** A check takes 64 MiB and one of the threads that also write the images (bin/hopla): a flood of logins leaves them the others. */
-const CHECKS_AT_ONCE = 2;
+
+const PresentPassword = z.string().min(1).max(LONGEST_PASSWORD);
 
 export const Credentials = z.strictObject({
   username: z.string().min(1).max(100).refine(isStorableText, UNSTORABLE),
-  password: z.string().min(1).max(1000),
+  password: PresentPassword,
+});
+
+export const PasswordRequest = z.strictObject({
+  current: PresentPassword,
+  next: NewPassword,
+  everywhere: z
+    .boolean()
+    .default(false)
+    .describe('end all sessions and login tokens of the user, also the one presented'),
+});
+
+export const LogoutRequest = z.strictObject({
+  everywhere: z.boolean().default(false).describe('end all sessions and login tokens of the user'),
 });
 
 export type IdentityDeps = {
@@ -24,31 +41,28 @@ export type IdentityDeps = {
   callers: Callers;
   authenticate: ReturnType<typeof createAuthentication>;
   sessionHours: number;
-  failuresPerMinute: number;
+  passwordChecks: PasswordChecks;
 };
 
-/** `POST /v1/auth/login`, `POST /v1/auth/logout`. */
-export function identityRoutes({
-  db,
-  callers,
-  authenticate,
-  sessionHours,
-  failuresPerMinute,
-}: IdentityDeps): Routes<CallerState> {
+/** `POST /v1/auth/login`, `POST /v1/auth/logout`, `POST /v1/auth/password`. */
+export function identityRoutes(deps: IdentityDeps): Routes<CallerState> {
   const router = createRouter<CallerState>();
-  const oneOfFew = createGate(CHECKS_AT_ONCE);
-  const failures = createRateLimit(failuresPerMinute, 'failed logins');
+  loginRoute(router, deps);
+  logoutRoute(router, deps);
+  passwordRoute(router, deps);
+  return router;
+}
 
+function loginRoute(router: Routes<CallerState>, { db, sessionHours, passwordChecks }: IdentityDeps): void {
   router.post('/v1/auth/login', jsonBody, async (ctx) => {
     const { username, password } = parseInput(Credentials, ctx.request.body);
-    // Taken before the password is looked at and given back on success, so that parallel guesses count as well.
-    const keys = [`name:${username.toLowerCase()}`, `address:${ctx.ip}`];
-    for (const key of keys) await failures.take(key);
-    const user = await oneOfFew(() => checkCredentials(db, username, password));
-    if (!user) throw new HoplaError('invalid-credentials');
-    for (const key of keys) await failures.giveBack(key);
+    const attempt = { username, address: ctx.ip, signal: untilClosed(ctx.res) };
+    const user = await passwordChecks.run(attempt, () => checkCredentials(db, username, password));
     const expiresAt = new Date(Date.now() + sessionHours * HOUR_MS);
-    const { token } = await issueToken(db, { userId: user.id, label: 'login', expiresAt });
+    const { token } = await db.transaction(async (trx) => {
+      await holdCredentials(trx, user);
+      return issueToken(trx, { userId: user.id, label: 'login', isLogin: true, expiresAt });
+    });
     ctx.status = 201;
     ctx.set('Cache-Control', 'no-store');
     ctx.body = {
@@ -58,13 +72,43 @@ export function identityRoutes({
       user: { id: user.id, username: user.username },
     };
   });
+}
 
-  router.post('/v1/auth/logout', authenticate, requireUserToken, async (ctx) => {
-    const { tokenId } = ctx.state.caller;
-    await revokeToken(db, tokenId);
-    callers.forget(tokenId);
+/** Most clients log out without a body. */
+const optionalJsonBody: Middleware = async (ctx, next) => {
+  const { 'transfer-encoding': chunked, 'content-length': length } = ctx.req.headers;
+  if (chunked === undefined && !Number(length)) await next();
+  else await jsonBody(ctx, next);
+};
+
+function logoutRoute(router: Routes<CallerState>, { db, callers, authenticate }: IdentityDeps): void {
+  router.post('/v1/auth/logout', authenticate, requireUserToken, optionalJsonBody, async (ctx) => {
+    const { everywhere } = parseInput(LogoutRequest, ctx.request.body ?? {});
+    const { tokenId, user } = ctx.state.caller;
+    const ended = await db.transaction(async (trx) => {
+      await revokeToken(trx, tokenId);
+      return everywhere ? signOutEverywhere(trx, user.id) : [];
+    });
+    for (const id of [tokenId, ...ended]) callers.forget(id);
     ctx.status = 204;
   });
-
-  return router;
 }
+
+function passwordRoute(router: Routes<CallerState>, deps: IdentityDeps): void {
+  const { db, callers, authenticate, passwordChecks } = deps;
+  router.post('/v1/auth/password', authenticate, requireLogin, jsonBody, async (ctx) => {
+    const change = parseInput(PasswordRequest, ctx.request.body);
+    const { user } = ctx.state.caller;
+    const attempt = { username: user.username, address: ctx.ip, signal: untilClosed(ctx.res) };
+    const ended = await passwordChecks.run(attempt, () => changeOwnPassword(db, user.id, change));
+    for (const id of ended) callers.forget(id);
+    ctx.state.log.info({ ended: ended.length }, 'a user changed the password');
+    ctx.status = 204;
+  });
+}
+
+/** A token that an admin issued stands for an application, and an upload token for a guest: neither is the user in person. */
+const requireLogin: Middleware<CallerState> = async (ctx, next) => {
+  if (!ctx.state.caller.isLogin) throw new HoplaError('forbidden', 'Log in with the present password to change it.');
+  await next();
+};

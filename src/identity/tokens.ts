@@ -6,6 +6,8 @@ import { Token, type User } from '../database/models.ts';
 export type Caller = {
   tokenId: string;
   kind: 'user' | 'upload';
+  /** A user token that a login handed out; false for one that an admin issued. */
+  isLogin: boolean;
   ticketId: string | null;
   user: { id: string; username: string; isAdmin: boolean };
 };
@@ -22,7 +24,13 @@ export function isToken(text: string): boolean {
 /** Opaque text of 256 random bits; the prefix lets secret scanners and people recognise it. */
 export type IssuedToken = { token: string; id: string; expiresAt: Date | null };
 
-export type TokenRequest = { userId: string; label?: string; expiresAt?: Date | null; ticketId?: string };
+export type TokenRequest = {
+  userId: string;
+  label?: string;
+  expiresAt?: Date | null;
+  ticketId?: string;
+  isLogin?: boolean;
+};
 
 /** Issues a token; with a `ticketId` an upload token for that ticket alone. Only its SHA-256 is kept. */
 export async function issueToken(db: Database, request: TokenRequest): Promise<IssuedToken> {
@@ -34,6 +42,7 @@ export async function issueToken(db: Database, request: TokenRequest): Promise<I
     userId: request.userId,
     kind: request.ticketId ? 'upload' : 'user',
     ticketId: request.ticketId ?? null,
+    isLogin: request.isLogin ?? false,
     label: request.label ?? null,
     sha256: digest(token),
     expiresAt,
@@ -55,13 +64,15 @@ export async function revokeToken(db: Database, tokenId: string): Promise<boolea
  */
 export async function findCaller(db: Database, token: string): Promise<Caller | null> {
   const row = await validTokens(db)
-    .select('tokens.id', 'tokens.kind', 'tokens.ticket_id', 'tokens.user_id', 'user.username', 'user.is_admin')
+    .select('tokens.id', 'tokens.kind', 'tokens.is_login', 'tokens.ticket_id', 'tokens.user_id')
+    .select('user.username', 'user.is_admin')
     .findOne('tokens.sha256', digest(token))
     .castTo<(Token & Pick<User, 'username' | 'isAdmin'>) | undefined>();
   if (!row) return null;
   return {
     tokenId: row.id,
     kind: row.kind,
+    isLogin: row.isLogin,
     ticketId: row.ticketId,
     user: { id: row.userId, username: row.username, isAdmin: row.isAdmin },
   };

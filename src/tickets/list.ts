@@ -33,7 +33,7 @@ const Cursor = z.string().transform((text, context): Position => {
 });
 
 /** Decimal digits and nothing else: no `1e1`, no `0x10`, no blanks. */
-const Limit = z
+export const Limit = z
   .string()
   .regex(/^\d{1,9}$/, 'must be a whole number')
   .transform(Number)

@@ -77,3 +77,17 @@ export const TicketDetail = TicketView.extend({ images: z.array(ImageView) }).me
 export const TicketPageView = z
   .strictObject({ items: z.array(TicketView), nextCursor: z.string().nullable() })
   .meta({ id: 'TicketPage' });
+
+export const UploadTokenView = z
+  .strictObject({
+    id: Id,
+    createdAt: Time,
+    lastUsedAt: Time.nullable().describe('a minute old at most, while the token is used'),
+    expiresAt: Time.nullable(),
+  })
+  .meta({ id: 'UploadToken', description: 'an upload token; the token itself is shown only when it is issued' });
+export type UploadTokenView = z.output<typeof UploadTokenView>;
+
+export const UploadTokenPage = z
+  .strictObject({ items: z.array(UploadTokenView), nextCursor: z.string().nullable() })
+  .meta({ id: 'UploadTokenPage' });

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, type Ticket } from '../database/models.ts';
 import { type ImageStatus, isStaged, owedStatuses, stagedStatuses } from '../database/states.ts';
+import { sweepTokens } from '../identity/sweep.ts';
 import { isId } from '../tickets/access.ts';
 import { expireTickets } from '../tickets/expire.ts';
 import type { Quarantine } from '../uploads/quarantine.ts';
@@ -59,11 +60,13 @@ const ASK_MS = 5_000;
 /** Recovers once, then keeps looking: for what has expired every five seconds, for everything else every minute. */
 export async function startRecovery(deps: RecoveryDeps): Promise<Recovery> {
   await recover(deps);
+  await sweepTokens(deps.db);
   const expiring = repeat(EXPIRY_MS, () => endExpired(deps), deps.log);
   const recovering = repeat(RECOVERY_MS, () => recover(deps), deps.log);
+  const sweeping = repeat(RECOVERY_MS, () => sweepTokens(deps.db), deps.log);
   return {
     async close() {
-      await Promise.all([expiring.close(), recovering.close()]);
+      await Promise.all([expiring.close(), recovering.close(), sweeping.close()]);
     },
   };
 }

@@ -25,7 +25,8 @@ export const problems: Record<ErrorCode, Explanation> = {
     remedy: 'Check both; capital letters count in the password. An administrator can set a new one.',
   },
   forbidden: {
-    meaning: 'The token is valid but not for this. An upload token, for example, works for its own ticket only.',
+    meaning:
+      'The token is valid but not for this. An upload token, for example, works for its own ticket only, and a password is changed with the token of a login.',
     remedy: 'Sign in as the owner of what you want to reach.',
   },
   'quota-exceeded': {
@@ -43,6 +44,10 @@ export const problems: Record<ErrorCode, Explanation> = {
   'upload-not-found': {
     meaning: 'This ticket has no upload with that id.',
     remedy: 'Begin the upload again; it gets a new address.',
+  },
+  'token-not-found': {
+    meaning: 'This ticket has no upload token with that id, or it was revoked before.',
+    remedy: 'List the tokens of the ticket to see which still work.',
   },
   'method-not-allowed': {
     meaning: 'The address exists but does not take this HTTP method.',
@@ -149,7 +154,8 @@ export const problems: Record<ErrorCode, Explanation> = {
     remedy: 'Try again. If it stays, tell the operator the request id.',
   },
   'service-unavailable': {
-    meaning: 'A part that the gateway depends on, the database for example, cannot be reached just now.',
+    meaning:
+      'A part that the gateway depends on, the database for example, cannot be reached just now, or too many passwords wait to be checked.',
     remedy: PASSES,
   },
   'staging-full': {

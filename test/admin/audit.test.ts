@@ -94,7 +94,7 @@ describe('the audit log of the command line', () => {
     await issueToken(desk.db, { userId: user.id });
     for (const args of [
       ['disable', 'max', '--yes'],
-      ['password', 'max', '--password', 'another'],
+      ['password', 'max', '--password', 'another password'],
     ]) {
       await desk.db('sessions').insert({ sha256: Buffer.alloc(32), user_id: user.id });
       await desk.admin(['users', ...args]);

@@ -11,19 +11,27 @@ describe('hopla admin users', () => {
   after(() => desk.close());
 
   it('adds a user who can log in with the password given', async () => {
-    const created = await desk.admin(['users', 'create', 'anna', '--password', 'long enough', '--admin', '--json']);
+    const created = await desk.admin([
+      'users',
+      'create',
+      'anna',
+      '--password',
+      'long enough for all',
+      '--admin',
+      '--json',
+    ]);
     expect(created.json).to.deep.include({ username: 'anna', isAdmin: true, hasPassword: true, disabledAt: null });
     expect(created.json).to.have.all.keys(
       ...['id', 'username', 'isAdmin', 'hasPassword', 'createdAt', 'updatedAt', 'disabledAt'],
     );
-    expect(created.stdout + created.stderr).not.to.include('long enough');
-    expect(await checkCredentials(desk.db, 'anna', 'long enough')).to.have.property('id', created.json.id);
+    expect(created.stdout + created.stderr).not.to.include('long enough for all');
+    expect(await checkCredentials(desk.db, 'anna', 'long enough for all')).to.have.property('id', created.json.id);
   });
 
   it('reads a password from standard input, without the line break at its end', async () => {
-    await desk.admin(['users', 'create', 'ben', '--password-stdin'], { input: ['päss ', 'wörd\n'] });
-    expect(await checkCredentials(desk.db, 'ben', 'päss wörd')).not.to.equal(null);
-    expect(await checkCredentials(desk.db, 'ben', 'päss wörd\n')).to.equal(null);
+    await desk.admin(['users', 'create', 'ben', '--password-stdin'], { input: ['päss päss ', 'wörd\n'] });
+    expect(await checkCredentials(desk.db, 'ben', 'päss päss wörd')).not.to.equal(null);
+    expect(await checkCredentials(desk.db, 'ben', 'päss päss wörd\n')).to.equal(null);
   });
 
   it('adds a user without a password, who cannot log in, and says how to go on', async () => {
@@ -33,9 +41,15 @@ describe('hopla admin users', () => {
     expect(await checkCredentials(desk.db, 'carl', '')).to.equal(null);
   });
 
-  it('refuses a name that is taken, whatever its case, or impossible, and an empty password', async () => {
+  it('refuses a name that is taken, whatever its case, or impossible, and a short password', async () => {
     await desk.admin(['users', 'create', 'dora']);
-    const refused = [['DORA'], ['with space'], ['x'.repeat(101)], ['esc\x1b[2J'], ['erik', '--password', '']];
+    const refused = [
+      ['DORA'],
+      ['with space'],
+      ['x'.repeat(101)],
+      ['esc\x1b[2J'],
+      ['erik', '--password', 'elevenchars'],
+    ];
     for (const args of refused) {
       const { code, stdout, stderr } = await desk.admin(['users', 'create', ...args]);
       expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
@@ -100,14 +114,20 @@ describe('hopla admin users', () => {
 
   it('sets a password that is typed twice and never shown', async () => {
     await desk.admin(['users', 'create', 'gus', '--password', 'the old one']);
-    const differing = await desk.admin(['users', 'password', 'gus'], { columns: 80, input: ['one\n', 'other\n'] });
+    const differing = await desk.admin(['users', 'password', 'gus'], {
+      columns: 80,
+      input: ['one that is new\n', 'other that is new\n'],
+    });
     expect(differing.code).to.equal(1);
     expect(await checkCredentials(desk.db, 'gus', 'the old one')).not.to.equal(null);
 
-    const set = await desk.admin(['users', 'password', 'gus'], { columns: 80, input: ['the new\n', 'the new\n'] });
+    const set = await desk.admin(['users', 'password', 'gus'], {
+      columns: 80,
+      input: ['the new password\n', 'the new password\n'],
+    });
     expect(set).to.deep.include({ code: 0, stdout: 'gus has a new password\n' });
     expect(set.stderr).to.equal('New password: \nThe same again: \n');
-    expect(await checkCredentials(desk.db, 'gus', 'the new')).not.to.equal(null);
+    expect(await checkCredentials(desk.db, 'gus', 'the new password')).not.to.equal(null);
     expect(await checkCredentials(desk.db, 'gus', 'the old one')).to.equal(null);
   });
 
@@ -124,7 +144,8 @@ describe('hopla admin users', () => {
     for (const args of [
       ['disable', 'nobody', '--yes'],
       ['enable', 'nobody'],
-      ['password', 'nobody', '--password', 'x'],
+      ['password', 'nobody', '--password', 'long enough for all'],
+      ['sign-out', 'nobody', '--yes'],
     ]) {
       const { code, stderr } = await desk.admin(['users', ...args]);
       expect(code).to.equal(1);

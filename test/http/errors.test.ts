@@ -141,6 +141,9 @@ describe('while the database is away', () => {
       ['GET', '/v1/events'],
       ['POST', '/v1/auth/login', { username: 'anna', password: 'correct horse' }],
       ['POST', '/v1/auth/logout'],
+      ['POST', '/v1/auth/password', { current: 'correct horse', next: 'correct horse battery' }],
+      ['GET', `/v1/tickets/${ticketId}/tokens`],
+      ['DELETE', `/v1/tickets/${ticketId}/tokens/${ticketId}`],
     ];
     // A token nobody remembers: the database is asked from the first step on.
     const token = `hop_${'E'.repeat(43)}`;

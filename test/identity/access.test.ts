@@ -1,6 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { expect } from 'chai';
-import { issueToken, revokeToken } from '../../src/identity/tokens.ts';
+import { findCaller, issueToken, revokeToken } from '../../src/identity/tokens.ts';
 import { createUser, setUserDisabled } from '../../src/identity/users.ts';
 import { type Api, createApi, type Json, until } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
@@ -12,7 +12,7 @@ const callers = [
 ];
 type CallerName = (typeof callers)[number];
 
-// T is the owner's ticket, I an image of it that is uploading (0 of 1000 bytes).
+// T is the owner's ticket, I an image of it that is uploading (0 of 1000 bytes), K its upload token.
 // `none` stands for every caller without a valid token: no, bad, expired, revoked token, and a disabled user; `other` also for
 // an admin, whose token opens nothing more than anybody's: other people's tickets are for the panel and the command line.
 //                                                       none  other user  upload token  upload token  owner
@@ -21,6 +21,8 @@ type CallerName = (typeof callers)[number];
 const table: [request: string, none: number, other: number, otherUpload: number, upload: number, owner: number][] = [
   ['POST    /v1/auth/logout', /*                       */ 401, 204, /*  */ 403, /*    */ 403, /*    */ 204],
   ['GET     /v1/auth/logout', /*                       */ 405, 405, /*  */ 405, /*    */ 405, /*    */ 405],
+  // Not even the owner's: it is no token of a login.
+  ['POST    /v1/auth/password', /*                     */ 401, 403, /*  */ 403, /*    */ 403, /*    */ 403],
   ['POST    /v1/tickets', /*                           */ 401, 201, /*  */ 403, /*    */ 403, /*    */ 201],
   ['GET     /v1/tickets', /*                           */ 401, 200, /*  */ 403, /*    */ 403, /*    */ 200],
   ['HEAD    /v1/tickets', /*                           */ 401, 200, /*  */ 403, /*    */ 403, /*    */ 200],
@@ -30,6 +32,9 @@ const table: [request: string, none: number, other: number, otherUpload: number,
   ['PUT     /v1/tickets/T', /*                         */ 405, 405, /*  */ 405, /*    */ 405, /*    */ 405],
   ['PATCH   /v1/tickets/T', /*                         */ 405, 405, /*  */ 405, /*    */ 405, /*    */ 405],
   ['DELETE  /v1/tickets/T', /*                         */ 405, 405, /*  */ 405, /*    */ 405, /*    */ 405],
+  ['GET     /v1/tickets/T/tokens', /*                  */ 401, 404, /*  */ 403, /*    */ 403, /*    */ 200],
+  ['HEAD    /v1/tickets/T/tokens', /*                  */ 401, 404, /*  */ 403, /*    */ 403, /*    */ 200],
+  ['DELETE  /v1/tickets/T/tokens/K', /*                */ 401, 404, /*  */ 403, /*    */ 403, /*    */ 204],
   ['GET     /v1/tickets/T/events', /*                  */ 401, 404, /*  */ 404, /*    */ 200, /*    */ 200],
   ['HEAD    /v1/tickets/T/events', /*                  */ 401, 404, /*  */ 404, /*    */ 200, /*    */ 200],
   ['GET     /v1/events', /*                            */ 401, 200, /*  */ 403, /*    */ 403, /*    */ 200],
@@ -90,7 +95,7 @@ describe('who may do what', () => {
   it('is in this file for every route that there is', () => {
     const inTable = table.map(([request]) => {
       const [verb = '', path = ''] = request.split(/\s+/);
-      return `${verb} ${path.replace('/T', '/:ticketId').replace('/I', '/:imageId')}`;
+      return `${verb} ${path.replace('/T', '/:ticketId').replace('/I', '/:imageId').replace('/K', '/:tokenId')}`;
     });
     expect(routes).to.have.length.above(30).and.include('PATCH /v1/tickets/:ticketId/uploads/:imageId');
     const missing = routes.filter((route) => !inTable.includes(route) && !isForEverybody(route) && !isPanel(route));
@@ -142,7 +147,12 @@ describe('who may do what', () => {
     const image = path.includes('/I') ? await createUpload(ticket) : '';
     const token = await tokenOf(caller, ticket.id);
     const leave = new AbortController();
-    const response = await fetch(new URL(path.replace('/T', `/${ticket.id}`).replace('/I', `/${image}`), gateway.url), {
+    const uploadToken = path.includes('/K') ? await findCaller(gateway.db, ticket.uploadToken) : null;
+    const real = path
+      .replace('/T', `/${ticket.id}`)
+      .replace('/I', `/${image}`)
+      .replace('/K', `/${uploadToken?.tokenId}`);
+    const response = await fetch(new URL(real, gateway.url), {
       method,
       signal: leave.signal,
       headers: {

@@ -231,7 +231,7 @@ describe('who may use the admin panel', function () {
     await setUserDisabled(gateway.db, clerk.id, true);
     expect((await clerk.get('/admin')).status).to.equal(303);
     await setUserDisabled(gateway.db, clerk.id, false);
-    await admin.send(`/admin/users/${clerk.id}/password`, { how: 'given', password: 'another one' });
+    await admin.send(`/admin/users/${clerk.id}/password`, { how: 'given', password: 'another password' });
     expect((await clerk.get('/admin')).status).to.equal(303);
   });
 

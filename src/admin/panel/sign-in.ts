@@ -1,10 +1,12 @@
 import type { Database } from '../../database/connection.ts';
+import type { User } from '../../database/models.ts';
 import { HoplaError } from '../../errors.ts';
-import { isStorableText } from '../../http/json-body.ts';
-import { createRateLimit } from '../../http/rate-limit.ts';
+import { untilClosed } from '../../http/request.ts';
 import type { Routes } from '../../http/router.ts';
-import { createGate } from '../../identity/gate.ts';
-import { checkCredentials } from '../../identity/users.ts';
+import type { PasswordChecks } from '../../identity/password-checks.ts';
+import { LONGEST_PASSWORD } from '../../identity/passwords.ts';
+import { Credentials } from '../../identity/routes.ts';
+import { checkCredentials, holdCredentials } from '../../identity/users.ts';
 import { recordChange } from '../audit.ts';
 import { field } from './form.ts';
 import type { Show } from './frame.ts';
@@ -24,20 +26,23 @@ export type SignInDeps = {
   db: Database;
   show: Show;
   publicUrl: string | undefined;
-  failuresPerMinute: number;
+  /** The same as for the API, so that guesses count together, whichever door they try. */
+  passwordChecks: PasswordChecks;
 };
 
 const ADDRESS = '/admin/sign-in';
 /** Ties the form to the browser that asked for it, so that nobody is signed in as somebody else by a foreign page. */
 const VISITOR_COOKIE = 'hopla_admin_visitor';
-/** As with the API, see identity/routes.ts: a check takes 64 MiB and a thread. */
-const CHECKS_AT_ONCE = 1;
 
 /** `GET` and `POST /admin/sign-in`. */
 export function signInRoutes(router: Routes<PanelState>, deps: SignInDeps): void {
-  const { db, show, publicUrl, failuresPerMinute } = deps;
-  const oneOfFew = createGate(CHECKS_AT_ONCE);
-  const failures = createRateLimit(failuresPerMinute, 'failed sign-ins');
+  const { db, show, publicUrl, passwordChecks } = deps;
+
+  const credentialsIn = async (ctx: PanelContext, username: string, password: string): Promise<User> => {
+    if (!Credentials.safeParse({ username, password }).success) throw new HoplaError('invalid-credentials');
+    const attempt = { username, address: ctx.ip, signal: untilClosed(ctx.res) };
+    return passwordChecks.run(attempt, () => checkCredentials(db, username, password));
+  };
 
   const showForm = (ctx: PanelContext, next: string, refused: { status: number; detail: string } | null) => {
     const visitor = ctx.cookies.get(VISITOR_COOKIE) ?? newSecret();
@@ -50,7 +55,7 @@ ${problem(refused?.detail ?? null)}
 <input type="hidden" name="token" value="${formTokenOf(visitor)}">
 <input type="hidden" name="next" value="${next}">
 <label>User name <input name="username" autocomplete="username" required maxlength="100" autocapitalize="none" spellcheck="false"></label>
-<label>Password <input name="password" type="password" autocomplete="current-password" required maxlength="1000"></label>
+<label>Password <input name="password" type="password" autocomplete="current-password" required maxlength="${LONGEST_PASSWORD}"></label>
 <button class="primary">Sign in</button>
 </form>`,
     });
@@ -69,22 +74,18 @@ ${problem(refused?.detail ?? null)}
     const username = field(form, 'username');
     const password = form.get('password') ?? '';
     const next = ownPath(field(form, 'next'));
-    // Taken before the password is looked at and given back on success, so that parallel guesses count as well.
-    const keys = [`name:${username.toLowerCase()}`, `address:${ctx.ip}`];
+    let user: User;
     try {
-      for (const key of keys) await failures.take(key);
+      user = await credentialsIn(ctx, username, password);
     } catch (error) {
       if (!(error instanceof HoplaError)) throw error;
       ctx.set(error.headers);
       return showForm(ctx, next, { status: error.status, detail: error.message });
     }
-    const possible = isStorableText(username) && username.length <= 100 && password.length <= 1000;
-    const user = possible ? await oneOfFew(() => checkCredentials(db, username, password)) : null;
-    if (!user) return showForm(ctx, next, { status: 401, detail: 'User name or password is wrong.' });
     if (!user.isAdmin)
       return showForm(ctx, next, { status: 403, detail: 'This user is no administrator, so the panel is closed.' });
-    for (const key of keys) await failures.giveBack(key);
     const secret = await db.transaction(async (trx) => {
+      await holdCredentials(trx, user);
       const by = { name: user.username, userId: user.id };
       await recordChange(trx, by, { action: 'user.sign-in', target: user.id, after: { address: ctx.ip } });
       return startSession(trx, user.id);

@@ -1,11 +1,13 @@
 import type { Database } from '../../database/connection.ts';
 import { User } from '../../database/models.ts';
 import { HoplaError } from '../../errors.ts';
+import type { Callers } from '../../identity/callers.ts';
 import type { Actor } from '../audit.ts';
-import { setUserEnabled } from '../users.ts';
+import { setUserEnabled, signUserOut } from '../users.ts';
 import type { Kind } from './act.ts';
+import { html } from './html.ts';
 
-export function userActions({ db }: { db: Database }): Kind {
+export function userActions({ db, callers }: { db: Database; callers: Callers }): Kind {
   const turn = async (id: string, by: Actor, enabled: boolean) => {
     const { username } = await User.query(db).findById(id).throwIfNotFound();
     // Whoever locks themselves out would need the command line to come back.
@@ -30,6 +32,21 @@ export function userActions({ db }: { db: Database }): Kind {
           button: 'Disable',
         },
         perform: (id, by) => turn(id, by, false),
+      },
+      'sign-out': {
+        done: 'signed out everywhere',
+        question: {
+          title: 'Sign users out everywhere?',
+          text: 'Their sessions here and the tokens of all their logins end at once. Whoever knows the password can log in again.',
+          button: 'Sign out everywhere',
+          options: html`<label class="check"><input type="checkbox" name="issued" value="yes"> Tokens that were issued for applications and tickets end, too</label>`,
+        },
+        async perform(id, by, form) {
+          const { username } = await User.query(db).findById(id).throwIfNotFound();
+          const { ended } = await signUserOut(db, by, username, { issued: form.get('issued') === 'yes' });
+          for (const tokenId of ended) callers.forget(tokenId);
+          return undefined;
+        },
       },
     },
   };

@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { Database } from '../../database/connection.ts';
 import { User } from '../../database/models.ts';
 import { HoplaError } from '../../errors.ts';
+import type { Callers } from '../../identity/callers.ts';
+import { LONGEST_PASSWORD } from '../../identity/passwords.ts';
 import { isId } from '../../tickets/access.ts';
 import { searchUsers, userKeys, userOrders, userStates } from '../search/users.ts';
 import { addUser, changePassword } from '../users.ts';
@@ -57,6 +59,7 @@ export function userListRoutes(routes: PanelRoutes, { db, show }: Deps): void {
           buttons: [
             { action: 'enable', label: 'Enable' },
             { action: 'disable', label: 'Disable', danger: true },
+            { action: 'sign-out', label: 'Sign out everywhere', danger: true },
           ],
           idOf: (user) => user.id,
           nameOf: (user) => user.username,
@@ -93,7 +96,7 @@ ${passwordFields('none')}
 }
 
 /** `GET /admin/users/:id` and `POST /admin/users/:id/password` */
-export function userRoutes(routes: PanelRoutes, { db, show }: Deps): void {
+export function userRoutes(routes: PanelRoutes, { db, show, callers }: Deps & { callers: Callers }): void {
   const showUser = async (ctx: PanelContext, session: Session, refused: string | null) => {
     const user = await getUserById(db, ctx.params.id ?? '');
     const name = encodeURIComponent(user.username);
@@ -101,10 +104,11 @@ export function userRoutes(routes: PanelRoutes, { db, show }: Deps): void {
       title: 'User',
       status: refused === null ? 200 : 422,
       body: html`<div class="columns">
-<section class="card stack" aria-label="Who it is">${about(user)}${switchOf(session, user)}</section>
+<section class="card stack" aria-label="Who it is">${about(user)}${switchOf(session, user)}${signOutOf(session, user)}</section>
 <section class="card" aria-labelledby="password"><h2 id="password">Set a password</h2>${problem(refused)}
 <form class="stack" method="post" action="/admin/users/${user.id}/password">${guard(session)}${passwordFields('make')}
-<p class="muted">Sessions in this panel end. Tokens stay valid: revoke them one by one.</p>
+<label class="check"><input type="checkbox" name="everywhere" value="yes"> Sign out everywhere: tokens of logins end, too</label>
+<p class="muted">Sessions in this panel end. Tokens that were issued stay valid: revoke them one by one.</p>
 <p class="actions"><button class="primary">Set the password</button></p></form></section>
 </div>
 <p><a href="/admin/tickets?user=${name}">Tickets</a> · <a href="/admin/images?user=${name}">Images</a> ·
@@ -121,7 +125,10 @@ export function userRoutes(routes: PanelRoutes, { db, show }: Deps): void {
     const { id, username } = await getUserById(db, ctx.params.id ?? '');
     const { password, made } = passwordIn(form);
     try {
-      const user = await changePassword(db, session.by, username, password.password ?? '');
+      const everywhere = form.get('everywhere') === 'yes';
+      const wish = { password: password.password ?? '', everywhere };
+      const { user, ended } = await changePassword(db, session.by, username, wish);
+      for (const tokenId of ended) callers.forget(tokenId);
       if (made !== undefined) return show(ctx, session, secretOf(user, made));
       await leaveNotice(db, session.secret, { kind: 'done', text: 'The password was set.', lines: [] });
       goTo(ctx, `/admin/users/${id}`);
@@ -162,11 +169,17 @@ ${
 }</form>`;
 }
 
+function signOutOf(session: Session, user: User): Markup {
+  return html`<form class="actions" method="post" action="/admin/users/act">${guard(session)}
+<input type="hidden" name="id" value="${user.id}"><input type="hidden" name="back" value="/admin/users/${user.id}">
+<button class="danger" name="action" value="sign-out">Sign out everywhere …</button></form>`;
+}
+
 function passwordFields(otherwise: 'none' | 'make'): Markup {
   return html`<fieldset class="stack"><legend>Password</legend>
 <label class="check"><input type="radio" name="how" value="make" checked> Make one, and show it once</label>
 <label class="check"><input type="radio" name="how" value="given"> This one:</label>
-<input type="password" name="password" maxlength="1000" autocomplete="new-password" aria-label="The password">
+<input type="password" name="password" minlength="12" maxlength="${LONGEST_PASSWORD}" autocomplete="new-password" aria-label="The password, of at least 12 characters">
 ${otherwise === 'none' && html`<label class="check"><input type="radio" name="how" value="none"> None: works with issued tokens only</label>`}
 </fieldset>`;
 }

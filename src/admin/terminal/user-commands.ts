@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { plain } from '../../terminal/plain-text.ts';
 import { getUser } from '../find.ts';
 import { formatTime } from '../format.ts';
-import { addUser, changePassword, listUsers, setUserEnabled } from '../users.ts';
+import { addUser, changePassword, listUsers, setUserEnabled, signUserOut } from '../users.ts';
 import { viewUser } from '../view.ts';
 import { nextPage, withJson, withPaging, withYes } from './options.ts';
 import { askPassword, readPassword } from './question.ts';
@@ -21,7 +21,7 @@ const columns: Column<User>[] = [
   { title: 'ID', value: (user) => user.id },
 ];
 
-/** `users create|list|disable|enable|password` */
+/** `users create|list|disable|enable|password|sign-out` */
 export function userCommands(users: Command, run: Run): Command {
   withPassword(withJson(users.command('create')))
     .description('add a user; without a password it works with issued tokens only')
@@ -73,12 +73,29 @@ export function userCommands(users: Command, run: Run): Command {
   withPassword(withJson(users.command('password')))
     .description('set a password; asks for it when it is not given. Tokens stay valid')
     .argument('<name>')
-    .action((name: string, options: PasswordOptions) =>
+    .option('--sign-out', 'end the tokens of all logins, too')
+    .action((name: string, options: PasswordOptions & { signOut?: boolean }) =>
       run(options, async ({ db, by, terminal }) => {
         await getUser(db, name);
         const password = (await readPassword(terminal, options)) ?? (await askPassword(terminal));
-        const user = await changePassword(db, by, name, password);
+        const { user } = await changePassword(db, by, name, { password, everywhere: options.signOut ?? false });
         return { json: viewUser(user), text: () => `${plain(user.username)} has a new password` };
+      }),
+    );
+
+  withYes(withJson(users.command('sign-out')))
+    .description('end sessions in the panel and the tokens of all logins; with --issued every other token, too')
+    .argument('<name>')
+    .option('--issued', 'also end tokens that were issued for applications and tickets')
+    .action((name: string, options: CommonOptions & { issued?: boolean }) =>
+      run(options, async ({ db, by, confirm }) => {
+        const { username } = await getUser(db, name);
+        const what = options.issued ? 'All its tokens' : 'The tokens of its logins';
+        await confirm(`Sign ${username} out everywhere? ${what} stop working within two seconds.`);
+        const { user, ended } = await signUserOut(db, by, name, { issued: options.issued ?? false });
+        const tokens = `${ended.length} ${ended.length === 1 ? 'token' : 'tokens'}`;
+        const text = `${plain(user.username)} is signed out everywhere; ${tokens} ended`;
+        return { json: { ...viewUser(user), tokensEnded: ended.length }, text: () => text };
       }),
     );
   return users;
@@ -86,7 +103,10 @@ export function userCommands(users: Command, run: Run): Command {
 
 function withPassword(command: Command): Command {
   return command
-    .option('--password <password>', 'the password; others on this machine may see it in the list of processes')
+    .option(
+      '--password <password>',
+      'the password, of at least 12 characters; others on this machine may see it in the list of processes',
+    )
     .option('--password-stdin', 'read the password from standard input');
 }
 

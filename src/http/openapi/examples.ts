@@ -1,6 +1,7 @@
 // One story that the examples tell: a claim with three photos, one stored, one on its way here, one still to come.
 
 export const TICKET_ID = '01a20744-42d0-7f3d-b606-c37eb7a9349b';
+export const UPLOAD_TOKEN_ID = '01a20744-42d3-7a10-8f4e-5b6c1d2e3f40';
 export const IMAGE_ID = '01a20744-5b7e-7c1a-9d52-7f0f6c3a1e08';
 const ARRIVING_ID = '01a20744-6c02-7a44-8e10-2b9b7d5540c3';
 const ORIGIN = 'https://uploads.example.com';
@@ -16,6 +17,8 @@ export const session = {
   expiresAt: '2026-11-30T07:16:58.528Z',
   user: { id: '01a20740-0000-7000-8000-000000000001', username: 'alice' },
 };
+
+export const passwordRequest = { current: 'demo-password', next: 'correct horse battery staple' };
 
 export const ticketRequest = { images: 3, description: 'Claim 4711', metadata: { claim: 4711 } };
 
@@ -33,6 +36,18 @@ const opened = {
   uploadUrl: UPLOADS_URL,
   eventsUrl: `${ORIGIN}/v1/tickets/${TICKET_ID}/events`,
   version: 1,
+};
+
+export const uploadTokenPage = {
+  items: [
+    {
+      id: UPLOAD_TOKEN_ID,
+      createdAt: '2026-11-23T07:16:58.528Z',
+      lastUsedAt: '2026-11-23T07:17:02.014Z',
+      expiresAt: '2026-11-25T07:16:58.528Z',
+    },
+  ],
+  nextCursor: null,
 };
 
 export const openedTicket = { ...opened, uploadToken: TOKEN };

@@ -1,8 +1,15 @@
 import { z } from 'zod';
 import { type ErrorCode, errorKinds } from '../../errors.ts';
-import { Credentials } from '../../identity/routes.ts';
+import { Credentials, LogoutRequest, PasswordRequest } from '../../identity/routes.ts';
 import { TicketRequest } from '../../tickets/open.ts';
-import { ImageView, OpenedTicket, TicketDetail, TicketPageView, TicketView } from '../../tickets/schemas.ts';
+import {
+  ImageView,
+  OpenedTicket,
+  TicketDetail,
+  TicketPageView,
+  TicketView,
+  UploadTokenPage,
+} from '../../tickets/schemas.ts';
 import { problems as explanations } from '../../web/problems.ts';
 import * as examples from './examples.ts';
 
@@ -69,9 +76,12 @@ const schemas = {
   Problem,
   Credentials: Credentials.meta({ id: 'Credentials' }),
   Session,
+  LogoutRequest: LogoutRequest.meta({ id: 'LogoutRequest' }),
+  PasswordRequest: PasswordRequest.meta({ id: 'PasswordRequest' }),
   TicketRequest: TicketRequest.meta({ id: 'TicketRequest' }),
   OpenedTicket,
   TicketPage: TicketPageView,
+  UploadTokenPage,
   TicketDetail,
   Ticket: TicketView,
   Image: ImageView,

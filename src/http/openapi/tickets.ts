@@ -3,36 +3,6 @@ import * as examples from './examples.ts';
 import { ALWAYS, answer, header, json, OUTAGES, parameter, problems, ticketParameter } from './parts.ts';
 
 export const ticketPaths = {
-  '/v1/auth/login': {
-    post: {
-      operationId: 'login',
-      tags: ['Identity'],
-      summary: 'Get a user token for a user name and password',
-      security: [],
-      requestBody: { required: true, ...json('Credentials', examples.credentials) },
-      responses: {
-        201: answer('The token; send it as `Authorization: Bearer <token>`', json('Session', examples.session)),
-        ...problems(
-          'malformed-json',
-          'invalid-credentials',
-          'body-too-large',
-          'unsupported-media-type',
-          'invalid-request',
-          'too-many-requests',
-          ...ALWAYS,
-          ...OUTAGES,
-        ),
-      },
-    },
-  },
-  '/v1/auth/logout': {
-    post: {
-      operationId: 'logout',
-      tags: ['Identity'],
-      summary: 'Revoke the token presented',
-      responses: { 204: answer('Revoked'), ...problems('unauthorized', 'forbidden', ...ALWAYS, ...OUTAGES) },
-    },
-  },
   '/v1/tickets': {
     post: {
       operationId: 'openTicket',
