@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { startSession } from '../../src/admin/panel/session.ts';
 import { findCaller, issueToken } from '../../src/identity/tokens.ts';
 import { checkCredentials } from '../../src/identity/users.ts';
 import { type Desk, openDesk } from './desk.ts';
@@ -113,13 +114,13 @@ describe('hopla admin users', () => {
   });
 
   it('sets a password that is typed twice and never shown', async () => {
-    await desk.admin(['users', 'create', 'gus', '--password', 'the old one']);
+    await desk.admin(['users', 'create', 'gus', '--password', 'the old password']);
     const differing = await desk.admin(['users', 'password', 'gus'], {
       columns: 80,
       input: ['one that is new\n', 'other that is new\n'],
     });
     expect(differing.code).to.equal(1);
-    expect(await checkCredentials(desk.db, 'gus', 'the old one')).not.to.equal(null);
+    expect(await checkCredentials(desk.db, 'gus', 'the old password')).not.to.equal(null);
 
     const set = await desk.admin(['users', 'password', 'gus'], {
       columns: 80,
@@ -128,7 +129,63 @@ describe('hopla admin users', () => {
     expect(set).to.deep.include({ code: 0, stdout: 'gus has a new password\n' });
     expect(set.stderr).to.equal('New password: \nThe same again: \n');
     expect(await checkCredentials(desk.db, 'gus', 'the new password')).not.to.equal(null);
-    expect(await checkCredentials(desk.db, 'gus', 'the old one')).to.equal(null);
+    expect(await checkCredentials(desk.db, 'gus', 'the old password')).to.equal(null);
+  });
+
+  it('signs a user out everywhere, and with a new password where that is asked for', async () => {
+    const { json: user } = await desk.admin(['users', 'create', 'ina', '--admin', '--json']);
+    const isValid = async (token: string) => (await findCaller(desk.db, token)) !== null;
+    const logIn = async () => {
+      await startSession(desk.db, user.id);
+      return (await issueToken(desk.db, { userId: user.id, isLogin: true })).token;
+    };
+    const { token: issued } = await issueToken(desk.db, { userId: user.id });
+    const isSignedOut = async (login: string) =>
+      !(await isValid(login)) && (await desk.db('sessions').where({ user_id: user.id })).length === 0;
+
+    let login = await logIn();
+    const declined = await desk.admin(['users', 'sign-out', 'ina'], { columns: 80, input: ['n\n'] });
+    expect(declined.stderr).to.include('Sign ina out everywhere?');
+    expect(await isValid(login)).to.equal(true);
+    const { stdout } = await desk.admin(['users', 'sign-out', 'INA', '--yes']);
+    expect(stdout).to.equal('ina is signed out everywhere; 1 token ended\n');
+    expect([await isSignedOut(login), await isValid(issued)]).to.deep.equal([true, true]);
+
+    login = await logIn();
+    await desk.admin(['users', 'password', 'ina', '--password', 'long enough for all']);
+    expect(await isValid(login)).to.equal(true);
+    await desk.admin(['users', 'password', 'ina', '--password', 'long enough for all', '--sign-out']);
+    expect([await isSignedOut(login), await isValid(issued)]).to.deep.equal([true, true]);
+
+    login = await logIn();
+    const all = await desk.admin(['users', 'sign-out', 'ina', '--issued', '--yes', '--json']);
+    expect(all.json).to.include({ username: 'ina', tokensEnded: 2 });
+    expect([await isSignedOut(login), await isValid(issued)]).to.deep.equal([true, false]);
+
+    const log = await desk.db('audit_log').where({ target_id: user.id }).orderBy('id');
+    expect(log.map(({ action, after }) => [action, after.issued ?? null, after.tokensEnded ?? null])).to.deep.equal([
+      ['user.create', null, null],
+      ['user.sign-out-everywhere', false, 1],
+      ['user.password', null, null],
+      ['user.password', null, 1],
+      ['user.sign-out-everywhere', true, 2],
+    ]);
+  });
+
+  it('refuses names that look like another one or cannot be seen, and takes one spelling for another', async () => {
+    await desk.admin(['users', 'create', 'Zoë']);
+    for (const [name, reason] of [
+      ['z\u043eë', 'one script'],
+      ['zo\u200bë', 'invisible'],
+      ['zo\u202eë', 'invisible'],
+      ['ZOË', 'is taken'],
+      ['zoe\u0308', 'is taken'],
+      ['ｚｏë', 'is taken'],
+    ] as const) {
+      const { code, stderr } = await desk.admin(['users', 'create', name]);
+      expect([code, stderr], name).to.satisfy(() => code === 1 && stderr.includes(reason));
+    }
+    expect((await desk.admin(['users', 'disable', 'ZOE\u0308', '--yes'])).stdout).to.equal('Zoë is now disabled\n');
   });
 
   it('needs a password from somewhere, and from one place', async () => {

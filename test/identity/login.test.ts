@@ -96,7 +96,7 @@ describe('logging in', () => {
       [1, 'x'],
       ['x', null],
       ['x'.repeat(101), 'x'],
-      ['x', 'x'.repeat(1001)],
+      ['x', 'x'.repeat(1025)],
       ['a\0b', 'x'],
       ['a\ud800b', 'x'],
       [['Ánna'], 'x'],
@@ -397,18 +397,18 @@ describe('signing out everywhere', () => {
         expect([status, body.code], `${next}`).to.deep.equal([422, 'invalid-request']);
       }
       await startSession(gateway.db, anna.id);
-      const { status, body } = await change(token, { current: 'correct horse', next: ' ünlike\t🐴 ' });
+      const { status, body } = await change(token, { current: 'correct horse', next: ' ünlike\tany 🐴 ' });
       expect([status, body]).to.deep.equal([204, '']);
       expect(await statusOf(token), 'tokens stay').to.equal(200);
       expect(await sessions()).to.deep.equal([]);
       expect((await login('correct horse')).status).to.equal(401);
-      expect((await login(' ünlike\t🐴 '.normalize('NFD'))).status).to.equal(201);
+      expect((await login(' ünlike\tany 🐴 '.normalize('NFD'))).status).to.equal(201);
     });
 
     it('ends all logins on request, also the one that asks and one that just begins', async () => {
-      const { token } = (await login(' ünlike\t🐴 ')).body;
-      const racing = Array.from({ length: 3 }, () => login(' ünlike\t🐴 '));
-      const asked = change(token, { current: ' ünlike\t🐴 ', next: 'correct horse', everywhere: true });
+      const { token } = (await login(' ünlike\tany 🐴 ')).body;
+      const racing = Array.from({ length: 3 }, () => login(' ünlike\tany 🐴 '));
+      const asked = change(token, { current: ' ünlike\tany 🐴 ', next: 'correct horse', everywhere: true });
       expect((await asked).status).to.equal(204);
       for (const { body } of await Promise.all(racing))
         if (body.token) expect(await statusOf(body.token)).to.equal(401);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { findCaller } from '../../src/identity/tokens.ts';
+import { findCaller, issueToken } from '../../src/identity/tokens.ts';
 import { checkCredentials } from '../../src/identity/users.ts';
 import { makeImage } from '../admin/things.ts';
 import { createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
@@ -214,6 +214,35 @@ describe('changes in the admin panel', function () {
     expect(await checkCredentials(gateway.db, 'zoe', password)).not.to.equal(null);
     expect((await admin.send(`/admin/users/${id}/password`, { how: 'given', password: '' })).status).to.equal(422);
     expect(await actionsOf(id)).to.deep.equal(['user.password']);
+  });
+
+  it('signs a user out everywhere at once, and with a new password where that is asked for', async () => {
+    const { id, token: issued } = await gateway.createUser('yul');
+    const statusOf = async (token: string) => (await createApi(gateway.url, token).call('GET', '/v1/tickets')).status;
+    const logIn = async () => {
+      const { token } = await issueToken(gateway.db, { userId: id, isLogin: true });
+      expect(await statusOf(token), 'and is remembered for a while').to.equal(200);
+      return token;
+    };
+    const signOut = (more: Record<string, string>) =>
+      admin.send('/admin/users/act', { action: 'sign-out', id, back: `/admin/users/${id}`, ...more });
+
+    let login = await logIn();
+    expect((await signOut({})).text).to.include('Sign users out everywhere?');
+    expect(await statusOf(login)).to.equal(200);
+    await signOut({ sure: 'yes' });
+    expect([await statusOf(login), await statusOf(issued)]).to.deep.equal([401, 200]);
+
+    login = await logIn();
+    await admin.send(`/admin/users/${id}/password`, { how: 'given', password: PASSWORD });
+    expect(await statusOf(login)).to.equal(200);
+    await admin.send(`/admin/users/${id}/password`, { how: 'given', password: PASSWORD, everywhere: 'yes' });
+    expect([await statusOf(login), await statusOf(issued)]).to.deep.equal([401, 200]);
+
+    await signOut({ sure: 'yes', issued: 'yes' });
+    expect(await statusOf(issued)).to.equal(401);
+    const all = ['user.sign-out-everywhere', 'user.password', 'user.password', 'user.sign-out-everywhere'];
+    expect(await actionsOf(id)).to.deep.equal(all);
   });
 
   it('issues a token and shows it once, and revokes it at once', async () => {

@@ -9,6 +9,7 @@ import {
   TicketPageView,
   TicketView,
   UploadTokenPage,
+  UploadTokenView,
 } from '../../tickets/schemas.ts';
 import { problems as explanations } from '../../web/problems.ts';
 import * as examples from './examples.ts';
@@ -82,6 +83,7 @@ const schemas = {
   OpenedTicket,
   TicketPage: TicketPageView,
   UploadTokenPage,
+  UploadToken: UploadTokenView,
   TicketDetail,
   Ticket: TicketView,
   Image: ImageView,
