@@ -273,7 +273,11 @@ type Parsed<N extends Name> = z.output<(typeof settings)[N]['schema']>;
 type Value<N extends Name> = (typeof settings)[N] extends { standard: string } ? Parsed<N> : Parsed<N> | undefined;
 
 /** The effective settings, by the names a person writes in the environment. */
-export type Config = { [N in Name]: Value<N> } & { STAGING_DIR: string };
+export type Config = { [N in Name]: Value<N> } & {
+  STAGING_DIR: string;
+  /** Names of the settings that somebody set. */
+  chosen: ReadonlySet<string>;
+};
 
 /** Settings that do not parse. The message has one line per problem and no value of a secret setting. */
 export class ConfigError extends Error {
@@ -283,9 +287,11 @@ export class ConfigError extends Error {
 /** Reads the settings from an environment. Throws one ConfigError that names every problem. */
 export function readConfig(environment: Record<string, string | undefined>): Config {
   const problems: string[] = [];
-  const values: Record<string, unknown> = {};
+  const chosen = new Set<string>();
+  const values: Record<string, unknown> = { chosen };
   for (const [name, setting] of Object.entries(settings) as [Name, Setting][]) {
     // An empty variable is how compose files and shells say "not set".
+    if (environment[name]) chosen.add(name);
     const text = environment[name] || setting.standard;
     if (text === undefined) continue;
     const result = setting.schema.safeParse(text);

@@ -24,6 +24,7 @@ import { identityRoutes } from './identity/routes.ts';
 import { createMetrics } from './metrics.ts';
 import { type Hub, startHub } from './progress/hub.ts';
 import { progressRoutes } from './progress/routes.ts';
+import { watchLimits } from './storage/limits.ts';
 import { openStorage } from './storage/open.ts';
 import { SMALL_BYTES } from './storage/port.ts';
 import { createTicketAccess } from './tickets/access.ts';
@@ -159,6 +160,9 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const maxSockets = Math.max(config.TRANSFER_CONCURRENCY, 1) + 1;
   const storage = openStorage(config, config.CLOUDINARY_URL, maxSockets);
   starting.defer(() => storage.close());
+  const store = await watchLimits(config, storage, log);
+  starting.defer(() => store.close());
+  const { limits } = store;
 
   const boss = await startQueue(config.DATABASE_URL, staging, log);
   starting.defer(() => boss.stop({ graceful: false, timeout: 2_000 }));
@@ -174,7 +178,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   starting.defer(() => offsets.close());
   const intake = createIntake({
     acceptedTypes: config.ACCEPTED_TYPES,
-    maxPixels: config.MAX_IMAGE_PIXELS,
+    limits,
     disk,
     buffers,
     staging,
@@ -190,7 +194,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const holders = { ...ownHolders, locker: metrics.timeLocks(ownHolders.locker) };
   starting.defer(() => holders.close());
   const dailyImages = createDailyImages(db, config.MAX_IMAGES_PER_DAY);
-  const creation = { ...finish, holders, dailyImages, maxImageBytes: config.MAX_IMAGE_BYTES };
+  const creation = { ...finish, holders, dailyImages, limits };
   const wholes = createWholes({ ...creation, peers });
   starting.defer(() => wholes.close());
   peers.onAsked(async (imageId, to) => {
@@ -199,7 +203,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   });
   const quarantine = metrics.countQuarantined(createQuarantine(staging.directory, config.QUARANTINE_HOURS * HOUR_MS));
   const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, disk, handOver };
-  return { ...base, offsets, finish, creation, wholes, quarantine, peers, holders };
+  return { ...base, store, offsets, finish, creation, wholes, quarantine, peers, holders };
 }
 
 /** Puts right what an earlier process left, and sends off what waits. */
@@ -284,6 +288,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
     callers,
     checks,
     isPaused: () => breaker.paused,
+    limitWarnings: parts.store.warnings,
     publicUrl: config.PUBLIC_URL,
     passwordChecks,
     imageOrigins: imageOriginsOf(config.CLOUDINARY_URL),
@@ -311,7 +316,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
     await webRoutes({
       cloudinaryUrl: config.CLOUDINARY_URL,
       publicUrl: config.PUBLIC_URL,
-      maxImageBytes: config.MAX_IMAGE_BYTES,
+      limits: creation.limits,
       acceptedTypes: config.ACCEPTED_TYPES,
     }),
   ];

@@ -105,15 +105,19 @@ async function migrateDatabase({ down, yes }: { down?: boolean; yes?: boolean })
   }
 }
 
-function showConfig({ json }: { json?: boolean }): void {
-  const lines = describeConfig(readConfig(process.env));
+async function showConfig({ json }: { json?: boolean }): Promise<void> {
+  const config = readConfig(process.env);
+  const lines = describeConfig(config);
   if (json) {
     say(process.stdout, `${plainJson(Object.fromEntries(lines.map(({ name, value }) => [name, value])))}\n`);
-    return;
+  } else {
+    const width = Math.max(...lines.map(({ name, value }) => `${name}=${value}`.length));
+    for (const { name, value, meaning } of lines)
+      say(process.stdout, `${plain(`${name}=${value}`).padEnd(Math.min(width, 50))}  # ${meaning}\n`);
   }
-  const width = Math.max(...lines.map(({ name, value }) => `${name}=${value}`.length));
-  for (const { name, value, meaning } of lines)
-    say(process.stdout, `${plain(`${name}=${value}`).padEnd(Math.min(width, 50))}  # ${meaning}\n`);
+  if (config.CLOUDINARY_URL === undefined) return;
+  const { remarksOnLimits } = await import('./storage/limit-remarks.ts');
+  for (const line of await remarksOnLimits(config, config.CLOUDINARY_URL)) say(process.stderr, `${plain(line)}\n`);
 }
 
 const program = new Command('hopla')

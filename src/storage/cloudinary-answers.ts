@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { HoplaError } from '../errors.ts';
 import type { Answer } from './cloudinary-exchange.ts';
-import type { Receipt, StagedImage } from './port.ts';
+import type { Receipt, StagedImage, StoreLimits } from './port.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -83,6 +83,17 @@ export const isRemoved = (answer: Answer) => answer.status === 200 && resultSche
 
 /** Whether a `ping` was answered by Cloudinary itself. */
 export const isPong = (answer: Answer) => answer.status === 200 && pingSchema.safeParse(json(answer)).success;
+
+const limit = z.int().positive().nullable().catch(null);
+const usageSchema = z.object({ media_limits: z.object({ image_max_size_bytes: limit, image_max_px: limit }) });
+
+/** What `usage` says of the account's limits. Throws what `refusal` makes of any other answer. */
+export function readLimits(answer: Answer, nowMs: number): StoreLimits {
+  const result = usageSchema.safeParse(answer.status === 200 ? json(answer) : undefined);
+  if (!result.success) throw refusal(answer, nowMs);
+  const { image_max_size_bytes: bytes, image_max_px: pixels } = result.data.media_limits;
+  return { bytes, pixels };
+}
 
 /** Milliseconds of the server's clock when it refused our timestamp; undefined for every other answer. */
 export function clockOf(answer: Answer): number | undefined {

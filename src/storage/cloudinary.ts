@@ -4,7 +4,7 @@ import https from 'node:https';
 import { v2 as cloudinary } from 'cloudinary';
 import { HoplaError } from '../errors.ts';
 import { parseCloudinaryUrl } from './cloudinary-account.ts';
-import { clockOf, holds, isPong, isRemoved, readAsset, receiptOf, refusal } from './cloudinary-answers.ts';
+import { clockOf, holds, isPong, isRemoved, readAsset, readLimits, receiptOf, refusal } from './cloudinary-answers.ts';
 import { type Answer, type Call, type Exchange, prepareExchange } from './cloudinary-exchange.ts';
 import { displayName } from './display-name.ts';
 import { createFileSender } from './file-sender.ts';
@@ -126,6 +126,10 @@ export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryS
     async check(signal) {
       const answer = await ask((agent, failed) => cloudinary.api.ping({ ...common, agent }, failed), signal);
       if (!isPong(answer)) throw refusal(answer, now());
+    },
+    async limits(signal) {
+      const answer = await ask((agent) => cloudinary.api.usage({ ...common, agent }), signal);
+      return readLimits(answer, now());
     },
     keyOf,
     close: () => agent.destroy(),

@@ -39,6 +39,9 @@ export type PutOptions = { signal: AbortSignal; onProgress?: (bytes: number) => 
 /** Streams a file into the store, or adopts what is already there when its bytes and md5 match. May be called once. */
 export type Put = (options: PutOptions) => Promise<Receipt>;
 
+/** The largest image that a store takes, as it says itself; null where it does not say. */
+export type StoreLimits = { bytes: number | null; pixels: number | null };
+
 /**
  * Where images go. A store is safe to call again after any ending, success included.
  *
@@ -54,4 +57,6 @@ export interface Storage {
   remove(key: string, signal: AbortSignal): Promise<void>;
   /** Resolves when the store answers and accepts our account. */
   check(signal: AbortSignal): Promise<void>;
+  /** What the store takes of our account. */
+  limits(signal: AbortSignal): Promise<StoreLimits>;
 }

@@ -7,6 +7,7 @@ import type { Arrivals } from '../tickets/arrivals.ts';
 import { claimPlace, findPlaceTaken, type PlaceRequest } from '../tickets/claim.ts';
 import type { DailyImages } from '../tickets/quotas.ts';
 import type { Holders } from './holders.ts';
+import type { ImageLimits } from './image-limits.ts';
 import { invalidMetadata, parseMetadata, textOf } from './metadata.ts';
 import type { Staging } from './staging.ts';
 
@@ -88,7 +89,7 @@ export type CreationDeps = {
   holders: Pick<Holders, 'claim'>;
   arrivals: Arrivals;
   dailyImages: DailyImages;
-  maxImageBytes: number;
+  limits: ImageLimits;
 };
 
 /** A place for a new upload, or the live upload that the client already has in this slot. */
@@ -118,9 +119,9 @@ export type Admission = { withdraw(): Promise<void> };
  * @param userId the owner of the ticket, whoever uploads
  */
 export async function admit(deps: CreationDeps, request: PlaceRequest, userId: string): Promise<Admission> {
-  const { staging, dailyImages, maxImageBytes } = deps;
+  const { staging, dailyImages, limits } = deps;
   try {
-    await staging.reserve(request.imageId, request.size ?? maxImageBytes, userId);
+    await staging.reserve(request.imageId, request.size ?? limits.bytes, userId);
     const giveBack = await dailyImages.take(userId);
     return {
       async withdraw() {

@@ -32,9 +32,9 @@ export async function createDirectly(
   exchange: Exchange,
   request: IncomingMessage,
 ): Promise<TusAnswer> {
-  const creation = parseCreation(request.headers, deps.maxImageBytes);
+  const creation = parseCreation(request.headers, deps.limits.bytes);
   const place = toPlaceRequest(deps, exchange.ticketId, creation);
-  const verification = { userId: exchange.userId, limit: creation.size ?? deps.maxImageBytes };
+  const verification = { userId: exchange.userId, limit: creation.size ?? deps.limits.bytes };
   return withVerifiedBody(deps, request, verification, (body) => createWith(deps, store, exchange, place, body));
 }
 
@@ -101,7 +101,7 @@ export async function continueDirectly(
       const { image, offset } = await store.goOn(imageId, Number(continues));
       if (offset !== Number(continues)) throw ERRORS.INVALID_OFFSET;
       if (length !== undefined) await declareLength(store, image, offset, String(length));
-      const limit = (exchange.image?.size ?? deps.maxImageBytes) - offset;
+      const limit = (exchange.image?.size ?? deps.limits.bytes) - offset;
       const reached = await withVerifiedBody(deps, request, { userId: exchange.userId, limit, signal }, (body) =>
         store.receive(body, offset, signal),
       );

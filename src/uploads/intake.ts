@@ -6,6 +6,7 @@ import type { BufferPool, Lent } from './buffer-pool.ts';
 import type { DiskThread } from './disk-thread.ts';
 import type { DiskError } from './disk-worker.ts';
 import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
+import type { ImageLimits } from './image-limits.ts';
 import type { Offsets } from './offsets.ts';
 import type { Staging } from './staging.ts';
 
@@ -48,7 +49,7 @@ export type Intake = {
 
 export type IntakeOptions = {
   acceptedTypes: readonly string[];
-  maxPixels: number;
+  limits: Pick<ImageLimits, 'pixels'>;
   disk: DiskThread;
   buffers: BufferPool;
   staging: Pick<Staging, 'wrote' | 'lose'>;
@@ -68,7 +69,7 @@ export function sniffs(acceptedTypes: readonly string[]): boolean {
 }
 
 export function createIntake(options: IntakeOptions): Intake {
-  const { acceptedTypes, maxPixels, disk, buffers, staging, offsets, wanted, log } = options;
+  const { acceptedTypes, limits, disk, buffers, staging, offsets, wanted, log } = options;
   /** Of the few types that there are, those that were found to be accepted: every piece of an image is judged. */
   const accepted = new Set<string>();
   const assertAccepted = (contentType: string) => {
@@ -89,7 +90,7 @@ export function createIntake(options: IntakeOptions): Intake {
       return null;
     }
     assertAccepted(inspection.header.contentType);
-    assertPixels(inspection.header, maxPixels);
+    assertPixels(inspection.header, limits.pixels);
     return inspection.header;
   };
 

@@ -11,6 +11,7 @@ import { appendBody } from './append.ts';
 import type { Lent } from './buffer-pool.ts';
 import { assertSize } from './creation.ts';
 import { assertUploading, discardStaged, type FinishDeps, finishUpload, landUpload, refuse } from './finish.ts';
+import type { ImageLimits } from './image-limits.ts';
 import type { Facts } from './intake.ts';
 import { assertEnd, type UploadBody } from './upload-body.ts';
 import type { Staged, Wholes } from './whole.ts';
@@ -34,7 +35,7 @@ export type Exchange = {
 };
 
 export type StoreDeps = FinishDeps & {
-  maxImageBytes: number;
+  limits: ImageLimits;
   reportProgress: ReportProgress;
   wholes: Wholes;
   exchanges: AsyncLocalStorage<Exchange>;
@@ -99,10 +100,10 @@ export class StagingStore extends FileStore {
 
   /** A size that no image has turns the upload away: it is the size of the client's file, and nothing will change it. */
   override async declareUploadLength(id: string, size: number): Promise<void> {
-    const { maxImageBytes, staging, db } = this.#deps;
+    const { limits, staging, db } = this.#deps;
     if (this.#looked.size === size) return;
     try {
-      assertSize(size, maxImageBytes);
+      assertSize(size, limits.bytes);
     } catch (error) {
       await refuse(this.#deps, this.#looked, error);
     }
@@ -127,8 +128,8 @@ export class StagingStore extends FileStore {
   async receive(body: UploadBody, offset: number, signal: AbortSignal): Promise<number> {
     const exchange = this.#exchange;
     const image = this.#looked;
-    const { staging, intake, reportProgress, maxImageBytes } = this.#deps;
-    const limit = (image.size ?? maxImageBytes) - offset;
+    const { staging, intake, reportProgress, limits } = this.#deps;
+    const limit = (image.size ?? limits.bytes) - offset;
     if (Number(body.headers['content-length'] ?? 0) > limit) return this.#refuseExcess(image);
     if (image.status !== 'uploading') return offset;
     const { staged } = exchange;
@@ -187,8 +188,8 @@ export class StagingStore extends FileStore {
   /** More bytes came than the upload has; where its length was open, the image is larger than any may be. */
   async #refuseExcess(image: Image): Promise<never> {
     if (image.size !== null) throw new HoplaError('length-exceeded', `The upload has ${image.size} bytes.`);
-    const { maxImageBytes } = this.#deps;
-    return refuse(this.#deps, image, new HoplaError('image-too-large', `An image has at most ${maxImageBytes} bytes.`));
+    const { limits } = this.#deps;
+    return refuse(this.#deps, image, new HoplaError('image-too-large', `An image has at most ${limits.bytes} bytes.`));
   }
 
   async #find(id: string): Promise<Image | undefined> {

@@ -28,7 +28,7 @@ export function createTusServer(deps: DirectDeps): TusServer {
     locker: deps.holders.locker,
     lockDrainTimeout: LOCK_DRAIN_MS,
     // For OPTIONS to tell.
-    maxSize: deps.maxImageBytes,
+    maxSize: () => deps.limits.bytes,
     disableTerminationForFinishedUploads: false,
     getFileIdFromRequest: () => current().imageId ?? undefined,
     // The mapping to an answer is ours, below; here the error is only caught before it turns into text.

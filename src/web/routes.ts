@@ -2,6 +2,7 @@ import { HoplaError, isErrorCode } from '../errors.ts';
 import type { State } from '../http/app.ts';
 import { createRouter, type Routes } from '../http/router.ts';
 import { parseCloudinaryUrl } from '../storage/cloudinary-account.ts';
+import type { ImageLimits } from '../uploads/image-limits.ts';
 import { loadAssets } from './assets.ts';
 import { type HtmlDocument, textPage, uploadPage } from './document.ts';
 import { problemBody, problemList, problemTitle } from './problem-page.ts';
@@ -11,7 +12,7 @@ export type WebSettings = {
   cloudinaryUrl: string;
   /** Base of the URLs handed to clients, when it is not taken from each request. */
   publicUrl: string | undefined;
-  maxImageBytes: number;
+  limits: Pick<ImageLimits, 'bytes'>;
   acceptedTypes: readonly string[];
 };
 
@@ -25,16 +26,22 @@ const ASK_AGAIN = 'no-cache';
  */
 export async function webRoutes(settings: WebSettings): Promise<Routes<State>> {
   const assets = await loadAssets();
-  const page = await uploadPage(assets, {
-    imageOrigins: imageOriginsOf(settings.cloudinaryUrl),
-    uploadOrigins: settings.publicUrl ? [new URL(settings.publicUrl).origin] : [],
-    maxImageBytes: settings.maxImageBytes,
-    // Browsers do not know the types of all of these files, hence the extensions.
-    accept: settings.acceptedTypes.includes('*/*') ? '' : 'image/*,.heic,.heif,.avif,.tif,.tiff',
-  });
+  const makePage = (maxImageBytes: number) =>
+    uploadPage(assets, {
+      imageOrigins: imageOriginsOf(settings.cloudinaryUrl),
+      uploadOrigins: settings.publicUrl ? [new URL(settings.publicUrl).origin] : [],
+      maxImageBytes,
+      // Browsers do not know the types of all of these files, hence the extensions.
+      accept: settings.acceptedTypes.includes('*/*') ? '' : 'image/*,.heic,.heif,.avif,.tif,.tiff',
+    });
+  let page = { bytes: settings.limits.bytes, document: await makePage(settings.limits.bytes) };
   const router = createRouter<State>();
 
-  router.get('/', (ctx) => sendDocument(ctx, page));
+  router.get('/', async (ctx) => {
+    const { bytes } = settings.limits;
+    if (page.bytes !== bytes) page = { bytes, document: await makePage(bytes) };
+    sendDocument(ctx, page.document);
+  });
 
   router.get('/assets/:hash/:name', async (ctx) => {
     const asset = assets.get(ctx.params.name ?? '');

@@ -191,7 +191,7 @@ describe('an image that came whole with its creation', () => {
     const log = pino({ level: 'silent' });
     const intake = createIntake({
       acceptedTypes: ['*/*'],
-      maxPixels: 1,
+      limits: { pixels: 1 },
       staging,
       offsets: { wrote() {}, keep() {}, forget() {} },
       disk,
@@ -200,7 +200,7 @@ describe('an image that came whole with its creation', () => {
       log,
     });
     const wholes = createWholes({
-      ...{ db: gateway.db, staging, reach: passBy, log, maxImageBytes: 1e6 },
+      ...{ db: gateway.db, staging, reach: passBy, log, limits: { bytes: 1e6, pixels: 1 } },
       arrivals: { takePlace, receive: async () => false },
       dailyImages: { take: async () => async () => {} },
       intake,

@@ -19,11 +19,14 @@ export type OverviewDeps = {
   checks: Record<string, Check>;
   /** True while nothing is sent to the storage. */
   isPaused: () => boolean;
+  /** Settings that let images in which the storage will refuse. */
+  limitWarnings: () => readonly string[];
 };
 
 type Now = Overview & {
   broken: string[];
   paused: boolean;
+  limitWarnings: readonly string[];
   staging: ReturnType<Staging['usage']> & { freeBytes: number };
 };
 
@@ -52,7 +55,7 @@ export function overviewRoute(routes: PanelRoutes, deps: OverviewDeps): void {
   });
 }
 
-async function readNow({ db, staging, checks, isPaused }: OverviewDeps): Promise<Now> {
+async function readNow({ db, staging, checks, isPaused, limitWarnings }: OverviewDeps): Promise<Now> {
   const signal = AbortSignal.timeout(CHECK_MS);
   const looking = Object.entries(checks).map(([name, check]) => works(check, signal).then((ok) => (ok ? [] : [name])));
   const [numbers, broken, disk] = await Promise.all([
@@ -61,7 +64,13 @@ async function readNow({ db, staging, checks, isPaused }: OverviewDeps): Promise
     statfs(staging.directory).catch(() => null),
   ]);
   const freeBytes = disk ? disk.bavail * disk.bsize : 0;
-  return { ...numbers, broken: broken.flat(), paused: isPaused(), staging: { ...staging.usage(), freeBytes } };
+  return {
+    ...numbers,
+    broken: broken.flat(),
+    paused: isPaused(),
+    limitWarnings: limitWarnings(),
+    staging: { ...staging.usage(), freeBytes },
+  };
 }
 
 async function works(check: Check, signal: AbortSignal): Promise<boolean> {
@@ -104,12 +113,13 @@ ${tile(
 }
 
 function worriesOf(now: Now, used: number): Content[] {
-  const { broken, paused, queue } = now;
+  const { broken, paused, queue, limitWarnings } = now;
   const failed = countFailed(now);
   const waited = queue.oldest ? Date.now() - queue.oldest.getTime() : 0;
   return [
     ...broken.map((name) => `The check of the ${name} fails.`),
     paused && 'The storage is away or refuses the account: transfers wait, and go on by themselves.',
+    ...limitWarnings.map((warning) => words(warning.replace(/^the/, 'The'))),
     waited > LONG_WAIT_MS && `The oldest image has been waiting for ${formatDuration(waited)}.`,
     used > NEARLY_FULL && 'Staging is nearly full; when it is, new uploads are refused with 507.',
     failed > 0 &&
