@@ -80,7 +80,7 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
 
   /** True for a listener who has heard the end of the ticket as it is now. 204 alone keeps an EventSource from coming back. */
   const hasEnd = async (ctx: Context<CallerState>, ticketId: string) => {
-    const [, version] = END_ID.exec(ctx.get('Last-Event-ID')) ?? [];
+    const [, version] = END_ID.exec(lastEventIdOf(ctx)) ?? [];
     if (version === undefined) return false;
     const ticket = await findTicketOf(db, ctx.state.caller, ticketId);
     return isTerminal(ticket) && ticket.version === Number(version);
@@ -91,7 +91,7 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
     try {
       await channel.join({
         baseUrl: baseUrlOf(ctx),
-        known: versionOf(ctx.get('Last-Event-ID')),
+        known: versionOf(lastEventIdOf(ctx)),
         open: (ticket) => {
           owned(ctx.state.caller, ticket);
           return begin(ctx, channel);
@@ -163,6 +163,12 @@ async function endInvalid(db: Database, open: Map<EventStream, Listening>): Prom
 function answerHead(ctx: Context<CallerState>): void {
   ctx.status = 200;
   ctx.set(eventStreamHeaders);
+}
+
+/** event-source-polyfill sends it as a parameter of the address, which needs no preflight across origins. */
+function lastEventIdOf({ headers, query }: Context<CallerState>): string {
+  const id = headers['last-event-id'] ?? query.lastEventId;
+  return typeof id === 'string' ? id : '';
 }
 
 function versionOf(lastEventId: string): number | null {
