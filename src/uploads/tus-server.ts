@@ -59,15 +59,13 @@ export function createTusServer(deps: DirectDeps): TusServer {
   };
 }
 
-/** What the protocol is about. Of the rest @tus/server would refuse some that proxies add (`X-Forwarded-Proto: https,http`). */
-const PROTOCOL_HEADER = /^(tus-resumable|upload-.+|content-(type|length))$/;
-
-/** What the handlers use of a web `Request`. */
+/**
+ * What the handlers use of a web `Request`. Of its headers @tus/server would refuse some that HEAD and DELETE have no need of: those
+ * of proxies (`X-Forwarded-Proto: https,http`), or metadata with blanks, which Uppy's `setHeader` puts on every request.
+ */
 function asWebRequest(request: IncomingMessage, method: string): Request {
-  const headers = new Headers();
-  for (const [name, value] of Object.entries(request.headers)) {
-    if (PROTOCOL_HEADER.test(name) && value) headers.set(name, String(value));
-  }
+  const version = request.headers['tus-resumable'];
+  const headers = new Headers(version === undefined ? {} : { 'Tus-Resumable': String(version) });
   return {
     method,
     headers,

@@ -212,6 +212,24 @@ describe('the tus protocol', () => {
     expect(url).to.match(/^http:/);
   });
 
+  it('is not put off by headers that belong to other requests', async () => {
+    const headers = {
+      'Upload-Metadata': 'filename YS5qcGc=, filetype aW1hZ2UvanBlZw==',
+      'Upload-Length': 'unknown',
+      'Upload-Offset': '007',
+      'Upload-Checksum': 'sha1',
+      'Upload-Concat': 'none',
+      'Content-Type': 'application/json',
+    };
+    const url = await endpoint.begin({ size: 10 });
+    for (const [method, status] of [
+      ['HEAD', 200],
+      ['OPTIONS', 200],
+      ['DELETE', 204],
+    ] as const)
+      expect((await endpoint.send(method, url, { headers })).status, method).to.equal(status);
+  });
+
   it('speaks to a caller by the request id the caller chose', async () => {
     const answer = await endpoint.send('HEAD', endpoint.uploadUrl, { headers: { 'X-Request-Id': 'phone-17.a:b' } });
     expect(answer.headers['x-request-id']).to.equal('phone-17.a:b');
