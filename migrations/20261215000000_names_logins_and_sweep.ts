@@ -28,7 +28,7 @@ export async function down(db: Knex): Promise<void> {
   `);
 }
 
-/** As `nameKey` was in src/identity/user-names.ts when this was written. Of users with the same key the oldest has it. */
+/** As `nameKey` was in src/identity/user-names.ts when this was written. The oldest of the users with the same key keeps it. */
 async function fillNameKeys(db: Knex): Promise<void> {
   for (let after = '00000000-0000-0000-0000-000000000000'; ; ) {
     const users: { id: string; username: string }[] = await db('users')

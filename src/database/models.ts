@@ -23,7 +23,7 @@ export class User extends Row {
   static override tableName = 'users';
   declare id: string;
   declare username: string;
-  /** Null for a user whose name differs from an older one only in a way that was told apart earlier. */
+  /** See `nameKey`. Null for a user whose key an older user has: earlier versions took both names. */
   declare nameKey: string | null;
   declare passwordHash: string | null;
   declare isAdmin: boolean;

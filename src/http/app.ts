@@ -121,7 +121,7 @@ function renderErrors(area: Area | undefined): Middleware<State> {
       await next();
     } catch (thrown) {
       const error = toHoplaError(thrown);
-      // A refusal of our own making, such as of one too many, is no fault: a flood must not fill the log with them.
+      // A 503 without a cause refuses one request too many. It is no fault, and a flood must not fill the log.
       const failed = !error.expose && !(error.code === 'service-unavailable' && error.cause === undefined);
       if (failed) ctx.state.log.error({ err: error.cause ?? error, code: error.code }, error.title);
       else ctx.state.log.debug({ code: error.code, detail: error.message }, 'refused');

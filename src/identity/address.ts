@@ -1,9 +1,10 @@
 import ipaddr from 'ipaddr.js';
 
 /**
- * The address by which failures of a client are counted. Of IPv6 it is the network of 64 bits: a household or a machine
- * has as many addresses in there as it wants (RFC 6177). An IPv4 address within IPv6 (`::ffff:192.0.2.1`) is the IPv4
- * address. Some proxies add the client's port to X-Forwarded-For, which is another one for each connection.
+ * The address by which failures of a client are counted. An IPv6 address counts as its network of 64 bits, since a
+ * household or a machine has as many addresses in there as it wants (RFC 6177). An IPv4 address within IPv6
+ * (`::ffff:192.0.2.1`) counts as the IPv4 address. Some proxies add the client's port to X-Forwarded-For; the port differs
+ * for each connection and is left out.
  */
 export function clientNetwork(address: string): string {
   const bare = /^\[([^\]]+)\](?::\d+)?$/.exec(address)?.[1] ?? address.replace(/^([\d.]+):\d+$/, '$1');

@@ -1,4 +1,4 @@
-/** A queue refused a task, or gave its place to the task of a key that had fewer. */
+/** The queue has no room for a task, or gave the place of the task to a key that had fewer. */
 export class QueueFull extends Error {
   override name = 'QueueFull';
 }
@@ -19,7 +19,7 @@ type Waiter = { start(): void; refuse(reason: unknown): void };
  * queue the newcomer takes the last place of the longest line, if that is longer than its own.
  */
 export function createFairQueue({ width, length }: { width: number; length: number }): FairQueue {
-  // In the order of their turns; a line that is empty has no entry.
+  // The order of the entries is the order of the turns. An empty line has no entry.
   const lines = new Map<string, Waiter[]>();
   let free = width;
   let waiting = 0;

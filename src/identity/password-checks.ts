@@ -18,20 +18,20 @@ export type PasswordChecks = {
 
 /** A check takes 64 MiB and one of the threads that also write the images (bin/hopla): a flood of logins leaves them the others. */
 const CHECKS_AT_ONCE = 2;
-/** At 0.2 to 0.4 s for a check and two at once, the last of them waits for 6 to 13 s. */
+/** A check takes 0.2 to 0.4 s and two run at once, so the last of them waits for 6 to 13 s. */
 const WAITING_AT_MOST = 64;
 const COME_BACK_MS = 5_000;
 /** Behind the address of an office, a school or a mobile network are many people, some of whom mistype. */
 const PER_ADDRESS = 5;
-/** Reached only by many addresses together. Otherwise anybody could lock out a user by guessing. */
+/** Only many addresses together reach this bound. With a low one anybody could lock a user out by guessing. */
 const PER_NAME = 20;
 /** Users and the addresses that they signed in from, about 100 bytes each. */
 const KNOWN_PAIRS = 10_000;
 
 /**
  * One mechanism for every door that takes a password. Failures count, within a minute, for the name from that address, for
- * the address whatever the name, and for the name whatever the address. The last one is no reason to refuse a client
- * whose address this user signed in from before: a flood of guesses from elsewhere does not lock the user out.
+ * the address whatever the name, and for the name whatever the address. The last count does not refuse an address from
+ * which the user signed in before: a flood of guesses from elsewhere does not lock the user out.
  */
 export function createPasswordChecks(failuresPerMinute: number): PasswordChecks {
   const queue = createFairQueue({ width: CHECKS_AT_ONCE, length: WAITING_AT_MOST });
@@ -44,7 +44,7 @@ export function createPasswordChecks(failuresPerMinute: number): PasswordChecks 
       const network = clientNetwork(address);
       const name = nameKey(username);
       const pair = `${network} ${name}`;
-      // Taken before the password is looked at and given back on success, so that parallel guesses count as well.
+      // The limits are taken before the password is looked at and given back on success: parallel guesses count as well.
       const giveBack = await takeAll([
         [limits.address, network],
         [limits.pair, pair],
@@ -57,7 +57,7 @@ export function createPasswordChecks(failuresPerMinute: number): PasswordChecks 
           return check();
         })
         .catch(async (error: unknown) => {
-          // Nothing was guessed, or nothing was learnt by it.
+          // The client made no guess, or learnt nothing by it.
           await giveBack();
           throw looked ? error : refusal(error, signal);
         });

@@ -7,7 +7,7 @@ const SHORTEST_PASSWORD = 12;
 const TOO_SHORT = `must have at least ${SHORTEST_PASSWORD} characters`;
 
 /**
- * A password that somebody sets: NIST SP 800-63B, section 3.1.1.2, asks for a length, counted in code points, and for no
+ * A password that somebody sets: NIST SP 800-63B-4, section 3.1.1.2, asks for a length, counted in code points, and for no
  * other rule. Shorter ones that were set before go on working.
  */
 export const NewPassword = z
@@ -45,7 +45,7 @@ export async function verifyPassword(password: string, hash: string | null): Pro
   return actual.length === expected.length && timingSafeEqual(actual, expected);
 }
 
-/** NFKC, as the same section asks: a letter with its accent is typed as one character on a phone, as two elsewhere. */
+/** NFKC, which NIST SP 800-63B names (revision 3, section 5.1.1.2): a letter with its accent is typed as one character on a phone, as two elsewhere. */
 function normalise(password: string): string {
   return password.normalize('NFKC');
 }

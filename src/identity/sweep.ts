@@ -3,7 +3,7 @@ import type { Database } from '../database/connection.ts';
 /** Long enough for whoever asks an admin why a token does not work any more. */
 const KEPT = "interval '1 day'";
 const BATCH = 1000;
-/** Of a long backlog the rest is left to the next sweep. */
+/** The next sweep takes the rest of a long backlog. */
 const BATCHES = 20;
 
 /**

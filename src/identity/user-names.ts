@@ -50,8 +50,8 @@ export const UserName = z
   );
 
 /**
- * What is the same in all spellings of a name: two users never have it in common. Postgres' lower() depends on the
- * locale of the database, and knows ASCII alone in the one that `npm start` makes.
+ * The key of a name is the same in all its spellings, and two users never share one. Postgres' lower() is no such key: it
+ * depends on the locale of the database, and knows ASCII alone in the database that `npm start` makes.
  */
 export function nameKey(username: string): string {
   // Upper case first: it makes one letter of those that lower case keeps apart, such as σ and ς.

@@ -21,8 +21,8 @@ export async function createUser(
 }
 
 /**
- * User names are compared without regard to case and to how a letter is encoded. Of two users who were told apart
- * before that was so, each is found by the exact name.
+ * User names are compared without regard to case and to how a letter is encoded. Older users may have names that differ in
+ * nothing else: the exact name finds each of them.
  */
 export async function findUser(db: Database, username: string): Promise<User | undefined> {
   return User.query(db)

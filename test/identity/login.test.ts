@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { startSession } from '../../src/admin/panel/session.ts';
-import { setUserDisabled, setUserPassword } from '../../src/identity/users.ts';
+import { checkCredentials, holdCredentials, setUserDisabled, setUserPassword } from '../../src/identity/users.ts';
 import { createClerk } from '../panel/clerk.ts';
 import { type Answer, type Api, createApi, until } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
@@ -414,6 +414,15 @@ describe('signing out everywhere', () => {
         if (body.token) expect(await statusOf(body.token)).to.equal(401);
       expect([await statusOf(token), await statusOf(anna.token)]).to.deep.equal([401, 200]);
       expect((await login('correct horse')).status).to.equal(201);
+    });
+
+    it('leaves nothing to a login whose password was changed while it was checked', async () => {
+      const user = await checkCredentials(gateway.db, 'anna', 'correct horse');
+      if (!user) throw new Error('the password is right');
+      await gateway.db.transaction((trx) => holdCredentials(trx, user));
+      await setUserPassword(gateway.db, anna.id, 'correct horse');
+      const refused = await gateway.db.transaction((trx) => holdCredentials(trx, user)).catch((error: Error) => error);
+      expect(refused).to.include({ code: 'invalid-credentials' });
     });
 
     it('is nothing for a token that was issued, nor for an upload token', async () => {
