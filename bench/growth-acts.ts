@@ -93,6 +93,7 @@ const someUser = { username: 'bench', isAdmin: false };
 const facts: ReceivedFacts = {
   ...{ size: 2_000_000, sha256: '0'.repeat(64) },
   ...{ contentType: 'image/jpeg', format: 'jpg', width: 4032, height: 3024 },
+  ...{ orientation: 6, displayWidth: 3024, displayHeight: 4032 },
 };
 const receipt = (key: string): Receipt => ({
   ...{ provider: 'cloudinary', key, assetId: '0'.repeat(32), version: '1764000000', url: `http://bench/${key}.jpg` },

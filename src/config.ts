@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { formats, imageKinds, knownTypes } from './model/image-kinds.ts';
 import { parseCloudinaryUrl } from './storage/cloudinary-account.ts';
 
 const MIB = 1024 * 1024;
@@ -50,6 +51,19 @@ const baseUrl = url('http:', 'https:')
 
 /** Sent in a header, and long enough that nobody guesses it. */
 const secretText = z.string().regex(/^[\x21-\x7e]{16,200}$/, 'must be 16 to 200 characters without blanks');
+
+/** Every type must be one that can be found by looking: no image would ever be of another. */
+const acceptedTypes = list(/./, '').superRefine((types, context) => {
+  const unknown = types.find((type) => !knownTypes.includes(type.toLowerCase()));
+  if (unknown === undefined) return;
+  const message = `has ${unknown}, which is no type that hopla can recognise; those are ${knownTypes.join(', ')}`;
+  context.addIssue({ code: 'custom', message });
+});
+
+/** What browsers and picture programs show. */
+const standardTypes = formats
+  .map((format) => imageKinds[format].contentType)
+  .filter((type) => !type.startsWith('image/x-'));
 
 type Setting = { schema: z.ZodType; standard?: string; example: string; meaning: string; secret?: true };
 
@@ -144,16 +158,18 @@ const settings = {
     meaning: 'largest image, in bytes',
   },
   MAX_IMAGE_PIXELS: {
-    schema: whole(1, Number.MAX_SAFE_INTEGER),
-    standard: '100000000',
+    // A side of such an image fits a column of the database.
+    schema: whole(1, 2 ** 31 - 1),
+    standard: '250000000',
     example: '50000000',
     meaning: 'largest image, in pixels (width × height)',
   },
   ACCEPTED_TYPES: {
-    schema: list(/^(\*\/\*|[\w.+-]+\/([\w.+-]+|\*))$/, 'must be media types like image/png or image/*'),
-    standard: 'image/jpeg,image/png,image/gif,image/webp,image/avif,image/heic,image/heif,image/tiff,image/bmp',
-    example: 'image/jpeg,image/png',
-    meaning: 'accepted image types, found by looking at the bytes; */* accepts anything unseen',
+    schema: acceptedTypes,
+    standard: standardTypes.join(),
+    example: 'image/jpeg,image/png,image/x-adobe-dng',
+    meaning:
+      'accepted image types, found by looking at the bytes; raw files of cameras when named (image/x-adobe-dng, image/x-canon-cr3, …), all there are by image/*; */* accepts anything unseen',
   },
   UPLOAD_IDLE_SECONDS: {
     schema: whole(1, 86_400),

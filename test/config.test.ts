@@ -56,9 +56,15 @@ const bad: Record<string, [value: string, says: string][]> = {
     ['0', 'at least 1'],
     ['99999999999999999999', 'at most'],
   ],
-  MAX_IMAGE_PIXELS: [['1e8', 'whole number']],
+  MAX_IMAGE_PIXELS: [
+    ['1e8', 'whole number'],
+    ['2147483648', 'at most 2147483647'],
+  ],
   ACCEPTED_TYPES: [
-    ['png', 'media types'],
+    ['png', 'has png, which is no type that hopla can recognise; those are image/jpeg, image/png,'],
+    ['image/jpeg,image/svg+xml', 'has image/svg+xml'],
+    ['video/*', 'image/x-adobe-dng'],
+    ['image/jpg', 'image/jpeg'],
     [' , ', 'at least one'],
   ],
   UPLOAD_IDLE_SECONDS: [['0', 'at least 1']],

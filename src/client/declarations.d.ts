@@ -44,12 +44,27 @@ export type Image = {
   offset: number;
   status: ImageStatus;
   sha256: string | null;
+  /** Pixels as they are stored in the file. */
   width: number | null;
   height: number | null;
+  /** How a viewer turns them, as EXIF counts it; null when the file does not say. */
+  orientation: number | null;
+  /** Pixels as a viewer shows them: cropped and turned. */
+  displayWidth: number | null;
+  displayHeight: number | null;
   format: string | null;
   /** Where the stored image is. */
   url: string | null;
-  storage: { provider: string; key: string; assetId: string | null; version: string | null } | null;
+  /** What the store says of its asset, which it may have turned or made of another format. */
+  storage: {
+    provider: string;
+    key: string;
+    assetId: string | null;
+    version: string | null;
+    width: number | null;
+    height: number | null;
+    format: string | null;
+  } | null;
   attempts: number;
   error: { code: string; message: string } | null;
   createdAt: string;

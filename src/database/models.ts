@@ -99,6 +99,9 @@ export class Image extends Row {
   declare format: string | null;
   declare width: number | null;
   declare height: number | null;
+  declare orientation: number | null;
+  declare displayWidth: number | null;
+  declare displayHeight: number | null;
   declare sha256: string | null;
   declare md5: string | null;
   declare attempts: number;
@@ -108,6 +111,9 @@ export class Image extends Row {
   declare storageKey: string | null;
   declare storageAssetId: string | null;
   declare storageVersion: string | null;
+  declare storageWidth: number | null;
+  declare storageHeight: number | null;
+  declare storageFormat: string | null;
   declare url: string | null;
   declare createdAt: Date;
   declare updatedAt: Date;

@@ -24,7 +24,17 @@ export const counters = [
 /** An image as it is announced and answered: without `upload_metadata`, which may be as long as everything else. */
 export const imageColumns = [
   ...['id', 'ticket_id', 'status', 'slot', 'size', 'staging', 'filename', 'expected_sha256', 'content_type', 'format'],
-  ...['width', 'height', 'sha256', 'md5', 'attempts', 'error_code', 'error_message', 'storage_provider', 'storage_key'],
+  ...[
+    'width',
+    'height',
+    'orientation',
+    'display_width',
+    'display_height',
+    'storage_width',
+    'storage_height',
+    'storage_format',
+  ],
+  ...['sha256', 'md5', 'attempts', 'error_code', 'error_message', 'storage_provider', 'storage_key'],
   ...['storage_asset_id', 'storage_version', 'url', 'created_at', 'updated_at', 'received_at', 'stored_at', 'holder'],
 ];
 

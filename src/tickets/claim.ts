@@ -119,9 +119,11 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[], enqueu
        ${lone ? '' : 'ORDER BY id'} FOR NO KEY UPDATE
      ), placed AS (
        INSERT INTO images (id, ticket_id, status, slot, size, filename, upload_metadata, expected_sha256, staging, holder,
-                           sha256, content_type, format, width, height, received_at)
+                           sha256, content_type, format, width, height, orientation, display_width, display_height,
+                           received_at)
        SELECT "imageId", "ticketId", status, slot, size, filename, "uploadMetadata", "expectedSha256", staging, holder,
-              sha256, content_type, format, width, height, CASE status WHEN 'received' THEN now() END
+              sha256, content_type, format, width, height, orientation, display_width, display_height,
+              CASE status WHEN 'received' THEN now() END
        FROM wanted JOIN open ON open.id = "ticketId" AND turn <= expected - claimed ${lone ? '' : 'ORDER BY turn'}
        ON CONFLICT DO NOTHING RETURNING ${imageColumns.join(', ')}
      ), changed AS (
@@ -142,6 +144,7 @@ const wantedColumns = {
   ...{ turn: 'int', imageId: 'uuid', ticketId: 'uuid', status: 'text', slot: 'text', size: 'bigint', filename: 'text' },
   ...{ uploadMetadata: 'text', expectedSha256: 'text', staging: 'text', holder: 'text', sha256: 'text' },
   ...{ content_type: 'text', format: 'text', width: 'int', height: 'int' },
+  ...{ orientation: 'smallint', display_width: 'int', display_height: 'int' },
 };
 
 type Wanted = { [column in keyof typeof wantedColumns]?: unknown };

@@ -24,13 +24,14 @@ function columnsOf(receipt: Receipt): ImageChanges {
     storage_key: receipt.key,
     storage_asset_id: receipt.assetId,
     storage_version: receipt.version,
+    // What the store made of the image, turned or of another format perhaps: its word on its asset, and none on the image.
+    storage_width: receipt.width,
+    storage_height: receipt.height,
+    storage_format: receipt.format,
     url: receipt.url,
     md5: receipt.md5,
     error_code: null,
     error_message: null,
     stored_at: new Date(),
-    // The store decoded the image; where our look at its header found nothing, its word counts.
-    ...(receipt.width && receipt.height ? { width: receipt.width, height: receipt.height } : {}),
-    ...(receipt.format ? { format: receipt.format } : {}),
   };
 }

@@ -1,17 +1,14 @@
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
+import type { ImageFacts } from '../model/image-facts.ts';
 import type { EnqueueTransfers } from './arrivals.ts';
 import { moveImages } from './transition.ts';
 
 /** What was learnt of an image while its bytes came in. */
-export type ReceivedFacts = {
+export type ReceivedFacts = ImageFacts & {
   size: number;
   /** Lower-case hex, of the whole file. */
   sha256: string;
-  contentType: string | null;
-  format: string | null;
-  width: number | null;
-  height: number | null;
 };
 
 /** An upload whose bytes are all here, and durable. */
@@ -24,8 +21,8 @@ export type ReceivedImage = {
   content?: Buffer | null;
 };
 
-export function receivedColumns({ contentType, ...facts }: ReceivedFacts) {
-  return { ...facts, content_type: contentType };
+export function receivedColumns({ contentType, displayWidth, displayHeight, ...facts }: ReceivedFacts) {
+  return { ...facts, content_type: contentType, display_width: displayWidth, display_height: displayHeight };
 }
 
 /**

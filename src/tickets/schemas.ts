@@ -18,8 +18,16 @@ export const ImageView = z
     offset: Bytes.describe('bytes that are here, or were before they went on to the storage'),
     status: z.enum(imageStatuses),
     sha256: z.string().nullable().describe('lower-case hex, of the whole file'),
-    width: z.int().nullable().describe('pixels'),
-    height: z.int().nullable().describe('pixels'),
+    width: z.int().nullable().describe('pixels as they are stored in the file, before they are turned'),
+    height: z.int().nullable().describe('likewise'),
+    orientation: z
+      .int()
+      .min(1)
+      .max(8)
+      .nullable()
+      .describe('how a viewer turns the pixels, as EXIF counts it; null when the file does not say'),
+    displayWidth: z.int().nullable().describe('pixels as a viewer shows them: cropped and turned as the file says'),
+    displayHeight: z.int().nullable().describe('likewise'),
     format: z
       .string()
       .nullable()
@@ -31,8 +39,12 @@ export const ImageView = z
         key: z.string(),
         assetId: z.string().nullable(),
         version: z.string().nullable(),
+        width: z.int().nullable().describe('pixels of the asset, which the store may have turned'),
+        height: z.int().nullable().describe('likewise'),
+        format: z.string().nullable().describe('of the asset, in the store’s words'),
       })
-      .nullable(),
+      .nullable()
+      .describe('what the store says of its asset'),
     attempts: Count.describe('tries of the transfer that counted'),
     error: z
       .strictObject({ code: z.string(), message: z.string() })

@@ -19,6 +19,9 @@ export type ImageChanges = Partial<{
   format: string | null;
   width: number | null;
   height: number | null;
+  orientation: number | null;
+  display_width: number | null;
+  display_height: number | null;
   sha256: string;
   md5: string;
   attempts: number;
@@ -28,6 +31,9 @@ export type ImageChanges = Partial<{
   storage_key: string;
   storage_asset_id: string | null;
   storage_version: string | null;
+  storage_width: number | null;
+  storage_height: number | null;
+  storage_format: string | null;
   url: string;
   received_at: Date;
   stored_at: Date;

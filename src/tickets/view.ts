@@ -27,7 +27,6 @@ export function viewTicket(ticket: Ticket, baseUrl: string) {
 
 /** An image as the HTTP contract shows it. `offset` counts for one that is uploading. */
 export function viewImage(image: Image, offset: number) {
-  const { storageProvider: provider, storageKey: key } = image;
   return {
     id: image.id,
     slot: image.slot,
@@ -39,9 +38,12 @@ export function viewImage(image: Image, offset: number) {
     sha256: image.sha256,
     width: image.width,
     height: image.height,
+    orientation: image.orientation,
+    displayWidth: image.displayWidth,
+    displayHeight: image.displayHeight,
     format: image.format,
     url: image.url,
-    storage: provider && key ? { provider, key, assetId: image.storageAssetId, version: image.storageVersion } : null,
+    storage: viewStorage(image),
     attempts: image.attempts,
     error: viewError(image),
     createdAt: image.createdAt.toISOString(),
@@ -55,6 +57,13 @@ function viewError({ errorCode: code, errorMessage }: Image): { code: string; me
   if (code === null) return null;
   const kind = isErrorCode(code) ? errorKinds[code] : null;
   return { code, message: (kind?.expose ? errorMessage : kind?.title) ?? '' };
+}
+
+/** What the store says of its asset; of the image itself it may be another size and format. */
+function viewStorage(image: Image) {
+  const { storageProvider: provider, storageKey: key, storageAssetId: assetId, storageVersion: version } = image;
+  const { storageWidth: width, storageHeight: height, storageFormat: format } = image;
+  return provider && key ? { provider, key, assetId, version, width, height, format } : null;
 }
 
 /** A ticket with its images: the detail, and the snapshot that opens an event stream. */

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
+import { inMillions } from '../model/limit-words.ts';
 import type { Arrivals } from '../tickets/arrivals.ts';
 import { claimPlace, findPlaceTaken, type PlaceRequest } from '../tickets/claim.ts';
 import type { DailyImages } from '../tickets/quotas.ts';
@@ -54,8 +55,16 @@ function parseLength(headers: IncomingHttpHeaders, maxBytes: number): number | n
 /** Checks a declared image size in bytes. */
 export function assertSize(size: number, maxBytes: number): number {
   if (size === 0) throw new HoplaError('empty-image');
-  if (size > maxBytes) throw new HoplaError('image-too-large', `An image has at most ${maxBytes} bytes.`);
+  if (size > maxBytes) throw imageTooLarge(size, maxBytes);
   return size;
+}
+
+/** @param size of all its bytes; null where they keep coming, and nobody said how many there are */
+export function imageTooLarge(size: number | null, maxBytes: number): HoplaError {
+  const { amount, limit } = inMillions(size ?? maxBytes + 1, maxBytes);
+  const detail =
+    size === null ? `An image has at most ${limit} MB.` : `The image has ${amount} MB; at most ${limit} MB are taken.`;
+  return new HoplaError('image-too-large', detail, { members: { ...(size === null ? {} : { size }), maxBytes } });
 }
 
 function parseSlot(slot: string | null): string | null {

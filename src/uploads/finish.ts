@@ -111,9 +111,8 @@ export async function discardStaged(
   staging.release(image.id);
 }
 
-export function toReceived(size: number, { sha256, header }: Facts): ReceivedFacts {
-  const { contentType = null, format = null, width = null, height = null } = header ?? {};
-  return { size, sha256, contentType, format, width, height };
+export function toReceived(size: number, { sha256, image }: Facts): ReceivedFacts {
+  return { size, sha256, ...image };
 }
 
 export function logReceived(log: Logger, imageId: string, ticketId: string, bytes: number): void {

@@ -1,5 +1,7 @@
-import { type ImageFormat, type ImageKind, recognise } from './image-signature.ts';
-import type { Ask, Steps } from './image-steps.ts';
+import { type ImageFacts, swapsSides } from '../model/image-facts.ts';
+import { type ImageFormat, imageKinds } from '../model/image-kinds.ts';
+import { recognise } from './image-signature.ts';
+import type { Ask, Known, Measured, Size, Steps } from './image-steps.ts';
 
 // Why not a library. None can be asked "what do you need before you know", which is what a file that arrives in pieces
 // takes, and none reads a late directory from disk. Measured on the corpus of test/fuzz: image-size 2.1 is quadratic in
@@ -7,17 +9,14 @@ import type { Ask, Steps } from './image-steps.ts';
 // finds BMP and TGA in noise; probe-image-size 7.5 knows no size of an iPhone's HEIC; file-type 22 knows no
 // sizes, and its verdict on a prefix cannot be told from its verdict on the file.
 
-/** `width` and `height` are the stored pixels, before EXIF rotation; null where the format lets a file leave them out. */
-export type ImageHeader = { contentType: string; format: ImageFormat; width: number | null; height: number | null };
-
 /**
- * `need-more`: undecided, and asking again is useless before `needs` bytes from the start of the file are there; `kind`
- * is set as soon as the type is known and only the size is not. `not-image`: no accepted signature, a header that no
- * decoder takes, or one that the end of the file cuts off.
+ * `need-more`: undecided, and asking again is useless before `needs` bytes from the start of the file are there; `formats`
+ * are those that the file can be of, none before it is sure to be an image, and `size` is set once it is known. `not-image`:
+ * no signature that is known, a header that no decoder takes, or one that the end of the file cuts off.
  */
 export type Inspection =
-  | { state: 'need-more'; needs: number; kind: ImageKind | null }
-  | { state: 'image'; header: ImageHeader }
+  | { state: 'need-more'; needs: number; formats: readonly ImageFormat[]; size: Size | null }
+  | { state: 'image'; facts: ImageFacts & { format: ImageFormat } }
   | { state: 'not-image'; reason: 'signature' | 'broken' | 'truncated' };
 
 /**
@@ -49,8 +48,8 @@ export type ImageInspector = {
 };
 
 export function createImageInspector(): ImageInspector {
-  const found: Found = { kind: null };
-  const steps = inspection(found);
+  const known: Known = { formats: [], size: null };
+  const steps = inspection(known);
   let turn = steps.next();
   let taken = 0;
 
@@ -59,7 +58,11 @@ export function createImageInspector(): ImageInspector {
     while (!turn.done) {
       const ask = turn.value;
       const start = ask.offset - offset;
-      if (taken >= maxSteps) return { state: 'not-image', reason: 'broken' };
+      if (taken >= maxSteps) {
+        if (!ask.optional) return { state: 'not-image', reason: 'broken' };
+        turn = steps.next(none);
+        continue;
+      }
       if (start < 0 || start + ask.length > bytes.length) return ask;
       turn = steps.next(bytes.subarray(start));
       taken += ask.metered ? 1 : 0;
@@ -70,43 +73,51 @@ export function createImageInspector(): ImageInspector {
   return {
     file: async (handle, staged, total = staged) => {
       let here = staged;
-      let next = feed(new Uint8Array(0), 0);
-      while (!('state' in next) && next.offset + next.length <= here) {
-        const { offset, length } = next;
-        const bytes = await readWindow(handle, offset, Math.min(Math.max(length, windowBytes), here - offset));
-        // A file shorter than it was said to be.
-        if (bytes.length < length) here = offset + bytes.length;
-        next = feed(bytes, offset);
+      let next = feed(none, 0);
+      while (!('state' in next)) {
+        const { offset, length, optional } = next;
+        const needs = offset + length;
+        // With all of it staged, what is not here does not exist.
+        const end = total !== null && staged >= total ? here : total;
+        if (needs <= here) {
+          const bytes = await readWindow(handle, offset, Math.min(Math.max(length, windowBytes), here - offset));
+          // A file shorter than it was said to be.
+          if (bytes.length < length) here = offset + bytes.length;
+          next = feed(bytes, offset);
+        } else if (end === null || needs <= end) {
+          return { state: 'need-more', needs, ...known };
+        } else if (optional) {
+          turn = steps.next(none);
+          next = feed(none, 0);
+        } else return { state: 'not-image', reason: 'truncated' };
       }
-      if ('state' in next) return next;
-      const needs = next.offset + next.length;
-      // With all of it staged, what is not here does not exist.
-      const end = total !== null && staged >= total ? here : total;
-      if (end !== null && needs > end) return { state: 'not-image', reason: 'truncated' };
-      return { state: 'need-more', needs, kind: found.kind };
+      return next;
     },
   };
 }
 
-/** Whether an operator's list of media types lets this one pass: exact, `image/*` or `*\/*`, in any case. */
-export function isAccepted(contentType: string, acceptedTypes: readonly string[]): boolean {
-  const type = contentType.toLowerCase();
-  return acceptedTypes
-    .map((accepted) => accepted.trim().toLowerCase())
-    .some(
-      (accepted) =>
-        accepted === '*/*' || accepted === type || (accepted.endsWith('/*') && type.startsWith(accepted.slice(0, -1))),
-    );
+const none = new Uint8Array(0);
+
+function* inspection(known: Known): Steps<Inspection> {
+  const parser = yield* recognise(known);
+  if (!parser) return { state: 'not-image', reason: 'signature' };
+  const found = yield* parser(known);
+  const [format] = known.formats;
+  return found && format ? { state: 'image', facts: factsOf(format, found) } : { state: 'not-image', reason: 'broken' };
 }
 
-type Found = { kind: ImageKind | null };
-
-function* inspection(found: Found): Steps<Inspection> {
-  const recognised = yield* recognise();
-  if (!recognised) return { state: 'not-image', reason: 'signature' };
-  found.kind = recognised.kind;
-  const size = yield* recognised.size();
-  return size ? { state: 'image', header: { ...recognised.kind, ...size } } : { state: 'not-image', reason: 'broken' };
+/** A crop that is larger than the picture is none. */
+function factsOf(
+  format: ImageFormat,
+  { width, height, orientation, crop }: Measured,
+): ImageFacts & { format: ImageFormat } {
+  const fits = (part: number | null | undefined, whole: number | null) => part && whole && part <= whole;
+  const shown = crop && fits(crop.width, width) && fits(crop.height, height) ? crop : { width, height };
+  const [displayWidth, displayHeight] = swapsSides(orientation)
+    ? [shown.height, shown.width]
+    : [shown.width, shown.height];
+  const { contentType } = imageKinds[format];
+  return { contentType, format, width, height, orientation, displayWidth, displayHeight };
 }
 
 /** The file from `offset` on, shorter than `length` only when it ends before. */

@@ -1,4 +1,6 @@
-import { type Size, type Steps, view } from './image-steps.ts';
+import type { Orientation } from '../model/image-facts.ts';
+import { exifOrientation } from './image-exif.ts';
+import { type Known, type Measured, measured, type Size, type Steps, view } from './image-steps.ts';
 
 /** As much as four full segments. libjpeg passes over any number of stray bytes; nobody needs more than that. */
 const maxStrayBytes = 256 * 1024;
@@ -14,8 +16,9 @@ const strayStride = 16;
  * MPF and XMP segments are skipped by their lengths, so a thumbnail inside one is never mistaken for the image. Stray
  * bytes, left by software that edits EXIF carelessly, are passed over as libjpeg does: what it would decode is measured.
  */
-export function* jpegSize(): Steps<Size | null> {
+export function* jpeg(_known: Known): Steps<Measured | null> {
   let stray = 0;
+  let exif: { orientation: Orientation | null } | null = null;
   for (let at = 2; stray <= maxStrayBytes; ) {
     const found = yield* findMarker(at, at + maxStrayBytes - stray);
     if (!found) return null;
@@ -23,11 +26,20 @@ export function* jpegSize(): Steps<Size | null> {
     // A second start, the end, or a scan before any frame header: nothing decodes that.
     if (found.marker >= 0xd8 && found.marker <= 0xda) return null;
     const length = (yield* view(found.at + 2, 2)).getUint16(0);
-    if (isFrameHeader(found.marker)) return yield* frameSize(found.at + 2, length);
+    if (isFrameHeader(found.marker)) return measured(yield* frameSize(found.at + 2, length), exif?.orientation);
     if (length < 2) return null;
     at = found.at + 2 + length;
+    // The first EXIF counts; XMP has the same marker.
+    if (found.marker === 0xe1 && !exif) exif = yield* segmentExif(found.at + 4, at);
   }
   return null;
+}
+
+/** What an APP1 segment says of the orientation; null when it is not of EXIF. */
+export function* segmentExif(start: number, end: number): Steps<{ orientation: Orientation | null } | null> {
+  const letters = end - start < 6 ? null : yield* view(start, 6);
+  if (letters?.getUint32(0) !== 0x45786966 || letters.getUint16(4) !== 0) return null;
+  return { orientation: yield* exifOrientation(start, end) };
 }
 
 /** The next marker that begins a segment, from `at` and not behind `limit`, which is what bounds the unmetered asks. */
@@ -35,7 +47,7 @@ function* findMarker(at: number, limit: number): Steps<{ at: number; marker: num
   const here = yield* view(at, 2);
   if (here.getUint8(0) === 0xff && beginsSegment(here.getUint8(1))) return { at, marker: here.getUint8(1) };
   for (let from = at + 1; from <= limit; ) {
-    const bytes = yield { offset: from, length: strayStride + 1, metered: false };
+    const bytes = yield { offset: from, length: strayStride + 1, metered: false, optional: false };
     // Whole strides only, or the verdict at the end of the file would depend on the pieces in which it came.
     const usable = Math.floor((bytes.length - 1) / strayStride) * strayStride;
     for (let nth = bytes.indexOf(0xff); nth >= 0 && nth < usable; nth = bytes.indexOf(0xff, nth + 1)) {

@@ -1,31 +1,27 @@
-import { isobmffSize } from './image-isobmff.ts';
-import { jpegSize } from './image-jpeg.ts';
-import { bmpSize, gifSize, pngSize, webpSize } from './image-simple.ts';
-import { fourLetters, type Size, type Steps, view } from './image-steps.ts';
-import { tiffSize } from './image-tiff.ts';
+import type { ImageFormat } from '../model/image-kinds.ts';
+import { heif } from './image-heif.ts';
+import { jpeg } from './image-jpeg.ts';
+import { cr3 } from './image-movie.ts';
+import { raf } from './image-raf.ts';
+import { bmp, gif, png, webp } from './image-simple.ts';
+import { fourLetters, type Known, type Measured, type Parser, type Steps, view } from './image-steps.ts';
+import { firstDirectory, sensorBorders, sizeInExif, tiff, tiffFormats } from './image-tiff.ts';
 
-export type ImageFormat = 'jpg' | 'png' | 'gif' | 'webp' | 'avif' | 'heic' | 'heif' | 'tiff' | 'bmp';
+/** How a file of these formats begins, and who reads on. */
+type Signature = { bytes: string; formats: readonly ImageFormat[]; parser: Parser };
 
-/** What the first bytes prove: a format, and its registered media type. */
-export type ImageKind = { format: ImageFormat; contentType: string };
-
-type Signature = { bytes: string; kind: ImageKind | 'by-compatible-brands'; size: () => Steps<Size | null> };
-
-/** A kind, and the parser that finds the size in a file of this kind. */
-export type Recognised = { kind: ImageKind; size: () => Steps<Size | null> };
-
-const kindOf = (format: ImageFormat, contentType: string): ImageKind => ({ format, contentType });
-
-const heic = kindOf('heic', 'image/heic');
-const heif = kindOf('heif', 'image/heif');
-const avif = kindOf('avif', 'image/avif');
-const tiff = kindOf('tiff', 'image/tiff');
-const bmp = kindOf('bmp', 'image/bmp');
+const signature = (bytes: string, formats: ImageFormat | readonly ImageFormat[], parser: Parser): Signature => ({
+  bytes,
+  formats: typeof formats === 'string' ? [formats] : formats,
+  parser,
+});
 
 /** Sequences (burst, live, animated) are of the kind of their still image: whoever takes one takes the other. */
-const brands: Readonly<Record<string, ImageKind>> = {
-  ...Object.fromEntries(['heic', 'heix', 'heim', 'heis', 'hevc', 'hevx', 'hevm', 'hevs'].map((brand) => [brand, heic])),
-  ...Object.fromEntries(['avif', 'avis'].map((brand) => [brand, avif])),
+const brands: Readonly<Record<string, ImageFormat>> = {
+  ...Object.fromEntries(
+    ['heic', 'heix', 'heim', 'heis', 'hevc', 'hevx', 'hevm', 'hevs'].map((brand) => [brand, 'heic']),
+  ),
+  ...Object.fromEntries(['avif', 'avis'].map((brand) => [brand, 'avif'])),
 };
 
 /** HEIF brands that leave the codec open: the list of compatible brands says which it is. */
@@ -33,44 +29,54 @@ const openBrands: readonly string[] = ['mif1', 'mif2', 'msf1', 'miaf', 'MiHB', '
 
 /** `?` stands for any byte. A `BM` alone would take every text that begins so; the length of the header behind it is telling. */
 const signatures: readonly Signature[] = [
-  { bytes: '\xff\xd8\xff', kind: kindOf('jpg', 'image/jpeg'), size: jpegSize },
-  { bytes: '\x89PNG\r\n\x1a\n', kind: kindOf('png', 'image/png'), size: pngSize },
-  { bytes: 'GIF87a', kind: kindOf('gif', 'image/gif'), size: gifSize },
-  { bytes: 'GIF89a', kind: kindOf('gif', 'image/gif'), size: gifSize },
-  { bytes: 'RIFF????WEBP', kind: kindOf('webp', 'image/webp'), size: webpSize },
-  ...['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].map((bytes) => ({ bytes, kind: tiff, size: tiffSize })),
-  ...[12, 16, 40, 52, 56, 64, 108, 124].map((length) => ({
-    bytes: `BM????????????${String.fromCharCode(length)}\0\0\0`,
-    kind: bmp,
-    size: bmpSize,
-  })),
-  ...Object.entries(brands).map(([brand, kind]) => ({ bytes: `\0\0??ftyp${brand}`, kind, size: isobmffSize })),
-  ...openBrands.map((brand) => ({
-    bytes: `\0\0??ftyp${brand}`,
-    kind: 'by-compatible-brands' as const,
-    size: isobmffSize,
-  })),
+  signature('\xff\xd8\xff', 'jpg', jpeg),
+  signature('\x89PNG\r\n\x1a\n', 'png', png),
+  signature('GIF87a', 'gif', gif),
+  signature('GIF89a', 'gif', gif),
+  signature('RIFF????WEBP', 'webp', webp),
+  signature('II*\0????CR', 'cr2', sizeInExif),
+  ...['II*\0????IIII', 'MM\0*????MMMM'].map((bytes) => signature(bytes, 'iiq', sizeInExif)),
+  ...['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].map((bytes) => signature(bytes, tiffFormats, tiff)),
+  ...['IIRO', 'IIRS', 'MMOR'].map((bytes) => signature(bytes, 'orf', firstDirectory)),
+  signature('IIU\0', 'rw2', sensorBorders),
+  signature('FUJIFILMCCD-RAW ', 'raf', raf),
+  ...[12, 16, 40, 52, 56, 64, 108, 124].map((length) =>
+    signature(`BM????????????${String.fromCharCode(length)}\0\0\0`, 'bmp', bmp),
+  ),
+  ...Object.entries(brands).map(([brand, format]) => signature(`\0\0??ftyp${brand}`, format, heif)),
+  ...openBrands.map((brand) => signature(`\0\0??ftyp${brand}`, ['heic', 'avif', 'heif'], byCompatibleBrands)),
+  signature('\0\0??ftypcrx ', 'cr3', cr3),
 ];
 
-/** Looks at one byte after the other, so that what is no image is known to be none at the first byte that proves it. */
-export function* recognise(): Steps<Recognised | null> {
-  let left = signatures;
-  for (let at = 0; left.length > 0; at += 1) {
+/**
+ * Finds out which formats the file can be of, and who reads on; null for a file that is none of them. It looks at one byte
+ * after the other, so that what is no image is known to be none at the first byte that proves it. A longer signature goes
+ * before a shorter one: some raw files begin like any TIFF.
+ */
+export function* recognise(known: Known): Steps<Parser | null> {
+  let open = signatures;
+  let found: Signature | null = null;
+  for (let at = 0; ; at += 1) {
     const byte = (yield* view(at, 1)).getUint8(0);
-    left = left.filter(({ bytes }) => bytes[at] === '?' || bytes.charCodeAt(at) === byte);
-    const match = left.find(({ bytes }) => bytes.length === at + 1);
-    if (match)
-      return { kind: match.kind === 'by-compatible-brands' ? yield* kindByBrands() : match.kind, size: match.size };
+    open = open.filter(({ bytes }) => bytes[at] === '?' || bytes.charCodeAt(at) === byte);
+    found = open.find(({ bytes }) => bytes.length === at + 1) ?? found;
+    open = open.filter(({ bytes }) => bytes.length > at + 1);
+    if (found) known.formats = [found, ...open].flatMap(({ formats }) => formats);
+    if (open.length === 0) return found?.parser ?? null;
   }
-  return null;
 }
 
 /** ISO/IEC 14496-12 section 4.3: behind the major brand and its version, `ftyp` lists what the file is compatible with. */
-function* kindByBrands(): Steps<ImageKind> {
+function* byCompatibleBrands(known: Known): Steps<Measured | null> {
+  known.formats = [yield* compatibleFormat()];
+  return yield* heif(known);
+}
+
+function* compatibleFormat(): Steps<ImageFormat> {
   const end = (yield* view(0, 4)).getUint32(0);
   for (let at = 16; at + 4 <= end; at += 4) {
-    const kind = brands[fourLetters(yield* view(at, 4), 0)];
-    if (kind) return kind;
+    const format = brands[fourLetters(yield* view(at, 4), 0)];
+    if (format) return format;
   }
-  return heif;
+  return 'heif';
 }

@@ -2,19 +2,23 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
+import { type ImageFacts, unknownFacts } from '../model/image-facts.ts';
+import { formats, type ImageFormat, imageKinds, isAccepted } from '../model/image-kinds.ts';
+import { inMillions } from '../model/limit-words.ts';
 import type { BufferPool, Lent } from './buffer-pool.ts';
 import type { DiskThread } from './disk-thread.ts';
 import type { DiskError } from './disk-worker.ts';
-import { type ImageHeader, type Inspection, isAccepted } from './image-header.ts';
+import type { Inspection } from './image-header.ts';
 import type { ImageLimits } from './image-limits.ts';
+import type { Size } from './image-steps.ts';
 import type { Offsets } from './offsets.ts';
 import type { Staging } from './staging.ts';
 
 /**
- * Of a whole image: its SHA-256 as lower-case hex, and its header, null where every type is taken; of one that came in one piece
- * its bytes, too, if they are `wanted`.
+ * Of a whole image: its SHA-256 as lower-case hex, and what its header says; of one that came in one piece its bytes, too,
+ * if they are `wanted`.
  */
-export type Facts = { sha256: string; header: ImageHeader | null; content: Buffer | null };
+export type Facts = { sha256: string; image: ImageFacts; content: Buffer | null };
 
 /** Brings the bytes of images into their staged files, by way of the disk thread, and passes judgement on them. */
 export type Intake = {
@@ -70,28 +74,17 @@ export function sniffs(acceptedTypes: readonly string[]): boolean {
 
 export function createIntake(options: IntakeOptions): Intake {
   const { acceptedTypes, limits, disk, buffers, staging, offsets, wanted, log } = options;
-  /** Of the few types that there are, those that were found to be accepted: every piece of an image is judged. */
-  const accepted = new Set<string>();
-  const assertAccepted = (contentType: string) => {
-    if (accepted.has(contentType)) return;
-    if (!isAccepted(contentType, acceptedTypes)) {
-      throw new HoplaError(
-        'unsupported-image',
-        `${contentType} is not accepted here; accepted are ${acceptedTypes.join(', ')}.`,
-      );
-    }
-    accepted.add(contentType);
-  };
-  const judge = (inspection: Inspection | null): ImageHeader | null => {
-    if (inspection === null) return null;
+  /** Of the few formats that there are, those that are accepted: every piece of an image is judged. */
+  const accepted = new Set(formats.filter((format) => isAccepted(imageKinds[format].contentType, acceptedTypes)));
+  const judge = (inspection: Inspection | null): ImageFacts => {
+    if (inspection === null) return unknownFacts;
     if (inspection.state === 'not-image') throw new HoplaError('unsupported-image', notAnImage[inspection.reason]);
-    if (inspection.state === 'need-more') {
-      if (inspection.kind) assertAccepted(inspection.kind.contentType);
-      return null;
-    }
-    assertAccepted(inspection.header.contentType);
-    assertPixels(inspection.header, limits.pixels);
-    return inspection.header;
+    const found = inspection.state === 'image' ? [inspection.facts.format] : inspection.formats;
+    const [first] = found;
+    if (first && !found.some((format) => accepted.has(format))) throw notAccepted(first, acceptedTypes);
+    const size = inspection.state === 'image' ? inspection.facts : inspection.size;
+    if (size) assertPixels(size, limits.pixels);
+    return inspection.state === 'image' ? inspection.facts : unknownFacts;
   };
 
   const kept = new LRUCache<string, { image: Image; offset: number }>({ max: KEPT });
@@ -123,7 +116,7 @@ export function createIntake(options: IntakeOptions): Intake {
     },
     async conclude(imageId, size) {
       const { inspection, sha256 } = await disk.conclude(imageId, size);
-      return { sha256, header: judge(inspection), content: null };
+      return { sha256, image: judge(inspection), content: null };
     },
     async persist(imageId) {
       await disk.sync(imageId).catch((error) => lose(imageId, error));
@@ -136,9 +129,9 @@ export function createIntake(options: IntakeOptions): Intake {
       const { at, length } = lent.place;
       staging.wrote(imageId, length);
       offsets.wrote(imageId, lent.end);
-      const header = judge(inspection);
+      const image = judge(inspection);
       const wants = lent.position === 0 && wanted(length);
-      return { sha256, header, content: wants ? Buffer.from(new Uint8Array(buffers.memory, at, length)) : null };
+      return { sha256, image, content: wants ? Buffer.from(new Uint8Array(buffers.memory, at, length)) : null };
     },
     forget,
     keep(image, offset) {
@@ -163,10 +156,19 @@ const notAnImage = {
   truncated: 'The file ends before the image’s header does.',
 };
 
-function assertPixels({ width, height }: ImageHeader, maxPixels: number): void {
-  if (width === null || height === null || width * height <= maxPixels) return;
-  throw new HoplaError(
-    'image-too-many-pixels',
-    `The image is ${width} × ${height} pixels; at most ${maxPixels} in all are taken.`,
+function notAccepted(format: ImageFormat, acceptedTypes: readonly string[]): HoplaError {
+  const { name, contentType } = imageKinds[format];
+  return new HoplaError(
+    'unsupported-image',
+    `This is a file of the kind ${name} (${contentType}), which is not accepted here; accepted are ${acceptedTypes.join(', ')}.`,
+    { members: { contentType, acceptedTypes } },
   );
+}
+
+function assertPixels({ width, height }: Size, maxPixels: number): void {
+  if (width === null || height === null || width * height <= maxPixels) return;
+  const { amount, limit } = inMillions(width * height, maxPixels);
+  throw new HoplaError('image-too-many-pixels', `The image has ${amount} megapixels; at most ${limit} are taken.`, {
+    members: { width, height, maxPixels },
+  });
 }

@@ -9,7 +9,7 @@ import { isId } from '../tickets/access.ts';
 import { moveImage } from '../tickets/transition.ts';
 import { appendBody } from './append.ts';
 import type { Lent } from './buffer-pool.ts';
-import { assertSize } from './creation.ts';
+import { assertSize, imageTooLarge } from './creation.ts';
 import { assertUploading, discardStaged, type FinishDeps, finishUpload, landUpload, refuse } from './finish.ts';
 import type { ImageLimits } from './image-limits.ts';
 import type { Facts } from './intake.ts';
@@ -188,8 +188,7 @@ export class StagingStore extends FileStore {
   /** More bytes came than the upload has; where its length was open, the image is larger than any may be. */
   async #refuseExcess(image: Image): Promise<never> {
     if (image.size !== null) throw new HoplaError('length-exceeded', `The upload has ${image.size} bytes.`);
-    const { limits } = this.#deps;
-    return refuse(this.#deps, image, new HoplaError('image-too-large', `An image has at most ${limits.bytes} bytes.`));
+    return refuse(this.#deps, image, imageTooLarge(null, this.#deps.limits.bytes));
   }
 
   async #find(id: string): Promise<Image | undefined> {

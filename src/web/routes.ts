@@ -1,6 +1,7 @@
 import { HoplaError, isErrorCode } from '../errors.ts';
 import type { State } from '../http/app.ts';
 import { createRouter, type Routes } from '../http/router.ts';
+import { pickerTypes } from '../model/image-kinds.ts';
 import { parseCloudinaryUrl } from '../storage/cloudinary-account.ts';
 import type { ImageLimits } from '../uploads/image-limits.ts';
 import { loadAssets } from './assets.ts';
@@ -31,8 +32,7 @@ export async function webRoutes(settings: WebSettings): Promise<Routes<State>> {
       imageOrigins: imageOriginsOf(settings.cloudinaryUrl),
       uploadOrigins: settings.publicUrl ? [new URL(settings.publicUrl).origin] : [],
       maxImageBytes,
-      // Browsers do not know the types of all of these files, hence the extensions.
-      accept: settings.acceptedTypes.includes('*/*') ? '' : 'image/*,.heic,.heif,.avif,.tif,.tiff',
+      accept: pickerTypes(settings.acceptedTypes),
     });
   let page = { bytes: settings.limits.bytes, document: await makePage(settings.limits.bytes) };
   const router = createRouter<State>();

@@ -56,7 +56,7 @@ async function judgeAll(
         if (tries > 0) continue;
         if (typeof verdict === 'string') fail(verdict);
         else {
-          const key = verdict.state === 'image' ? verdict.header.format : verdict.state;
+          const key = verdict.state === 'image' ? verdict.facts.format : verdict.state;
           done.verdicts[key] = (done.verdicts[key] ?? 0) + 1;
           const file = files[index];
           if (file?.whole) done.files[file.name] = describe(verdict);
@@ -73,8 +73,8 @@ async function judgeAll(
 
 function describe(verdict: Inspection): string {
   if (verdict.state === 'image') {
-    const { contentType, width, height } = verdict.header;
-    return `${contentType}, ${width} × ${height}`;
+    const { contentType, width, height, orientation, displayWidth, displayHeight } = verdict.facts;
+    return `${contentType}, ${width} × ${height}, orientation ${orientation}, shown ${displayWidth} × ${displayHeight}`;
   }
   return verdict.state === 'not-image' ? `no image: ${verdict.reason}` : verdict.state;
 }
@@ -99,17 +99,18 @@ async function judge({ bytes }: Case, handle: FileHandle): Promise<Inspection | 
   return (await growing(bytes, whole)) ?? whole;
 }
 
-/** Looks as an upload does, each time with little more than the last answer needs, while the length is unknown. */
+/** Looks as an upload does, each time with little more than the last answer needs, while the length is unknown until the end. */
 async function growing(bytes: Uint8Array, whole: Inspection): Promise<string | undefined> {
   const inspector = createImageInspector();
   for (let length = 0; ; ) {
-    const verdict = await inspector.file(inMemory(bytes), length, null);
+    const verdict = await inspector.file(inMemory(bytes), length, length < bytes.length ? null : length);
     if (verdict.state !== 'need-more')
       return isDeepStrictEqual(verdict, whole) ? undefined : 'an early verdict differs';
     if (verdict.needs <= length) return 'needs what is there';
-    if (verdict.needs > bytes.length) {
-      return whole.state === 'not-image' && whole.reason === 'truncated' ? undefined : 'undecided at the end';
-    }
+    const { state } = whole;
+    if (state === 'image' && verdict.formats.length > 0 && !verdict.formats.includes(whole.facts.format))
+      return 'an early kind differs';
+    if (state === 'image' && verdict.size && verdict.size.width !== whole.facts.width) return 'an early size differs';
     length = Math.min(bytes.length, Math.max(verdict.needs, length + Math.floor(bytes.length / maxLooks)));
   }
 }

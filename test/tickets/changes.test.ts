@@ -1,6 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { expect } from 'chai';
 import pg from 'pg';
+import { unknownFacts } from '../../src/model/image-facts.ts';
 import { claimPlaces, type PlaceRequest } from '../../src/tickets/claim.ts';
 import { recordStored } from '../../src/tickets/complete.ts';
 import { receiveImages } from '../../src/tickets/receive.ts';
@@ -35,14 +36,8 @@ describe('the changes of a ticket that one statement makes', () => {
     ...{ uploadMetadata: null, expectedSha256: null, staging: 'elsewhere', holder: 'somebody', facts: null },
   });
   const factsOf = (size: number) => ({
-    ...{
-      size,
-      sha256: 'a'.repeat(64),
-      contentType: 'image/png',
-      format: 'png',
-      width: 1,
-      height: 1,
-    },
+    ...{ ...unknownFacts, size, sha256: 'a'.repeat(64) },
+    ...{ contentType: 'image/png', format: 'png', width: 1, height: 1 },
   });
   const receiptOf = (size: number) => ({
     ...{ provider: 'sandbox', key: `k${size}`, assetId: null, version: null, url: 'http://x', bytes: size },

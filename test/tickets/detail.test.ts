@@ -36,13 +36,17 @@ describe('the detail of a ticket', () => {
       status: 'stored',
       width: 40,
       height: 30,
+      orientation: null,
+      displayWidth: 40,
+      displayHeight: 30,
       format: 'png',
       attempts: 0,
       error: null,
     });
     expect(sha256).to.match(/^[0-9a-f]{64}$/);
     expect(url).to.include(id);
-    expect(storage).to.have.keys('provider', 'key', 'assetId', 'version');
+    expect(storage).to.have.keys('provider', 'key', 'assetId', 'version', 'width', 'height', 'format');
+    expect(storage).to.include({ width: 40, height: 30, format: 'png' });
     for (const time of [createdAt, receivedAt, storedAt]) expect(time).to.match(/^\d{4}-.*\.\d{3}Z$/);
   });
 

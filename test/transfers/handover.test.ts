@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { PgBoss } from 'pg-boss';
 import type { Database } from '../../src/database/connection.ts';
 import { Image } from '../../src/database/models.ts';
+import { unknownFacts } from '../../src/model/image-facts.ts';
 import { createCloudinaryStorage } from '../../src/storage/cloudinary.ts';
 import { SMALL_BYTES } from '../../src/storage/port.ts';
 import type { EnqueueTransfers } from '../../src/tickets/arrivals.ts';
@@ -175,8 +176,8 @@ describe('an answer of the database that is lost', () => {
       await end(async (db) => db.raw(sql, [image.id, ...bindings] as never));
       return [image];
     };
-    const { id: imageId, ticketId, filename, size, sha256, contentType, format, width, height } = image;
-    const facts = { size: size ?? 0, sha256: sha256 ?? '', contentType, format, width, height };
+    const { id: imageId, ticketId, filename, size, sha256 } = image;
+    const facts = { ...unknownFacts, size: size ?? 0, sha256: sha256 ?? '' };
     const commit = () => handOver.commit([{ imageId, ticketId, filename, facts }], receive).catch((error) => error);
     return { handOver, image, commit };
   };

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { createImageInspector, type Inspection, isAccepted } from '../../src/uploads/image-header.ts';
+import { isAccepted, pickerTypes } from '../../src/model/image-kinds.ts';
+import { createImageInspector, type Inspection } from '../../src/uploads/image-header.ts';
 import { inMemory, photos } from '../fuzz/image-cases.ts';
 import { fuzz } from '../fuzz/image-header.ts';
 import {
@@ -22,24 +23,33 @@ import { imageMakers } from '../support/images.ts';
 
 describe('the look at an image header', () => {
   describe('of every format', () => {
-    for (const { name, bytes, ...expected } of samples()) {
+    for (const { name, bytes, needed, ...expected } of samples()) {
       it(`finds type and pixels: ${name}`, async () => {
-        expect(await look(bytes)).to.deep.equal({ state: 'image', header: expected });
+        expect(await look(bytes)).to.deep.equal({ state: 'image', facts: expected });
       });
 
       it(`gives the same verdict byte by byte, and knows the type early: ${name}`, async () => {
         const { verdict, typed } = await drip(bytes);
-        expect(verdict).to.deep.equal({ state: 'image', header: expected });
+        expect(verdict).to.deep.equal({ state: 'image', facts: expected });
         expect(typed, 'bytes until the type is known').to.be.at.most(64);
       });
 
       it(`refuses what ends within the header: ${name}`, async () => {
-        const { decided } = await drip(bytes);
-        for (const length of [0, 1, 2, Math.floor(decided / 2), decided - 1]) {
-          expect(await look(bytes.subarray(0, length)), `${length} of ${decided} bytes`).to.deep.equal({
+        const end = needed ?? (await drip(bytes)).decided;
+        for (const length of [0, 1, 2, Math.floor(end / 2), end - 1]) {
+          expect(await look(bytes.subarray(0, length)), `${length} of ${end} bytes`).to.deep.equal({
             state: 'not-image',
             reason: 'truncated',
           });
+        }
+      });
+
+      if (needed === undefined) continue;
+      it(`takes what ends before it says how it is turned: ${name}`, async () => {
+        const { width, height } = expected;
+        const unturned = { ...expected, orientation: null, displayWidth: width, displayHeight: height };
+        for (const length of [needed, needed + 1]) {
+          expect(await look(bytes.subarray(0, length))).to.deep.equal({ state: 'image', facts: unturned });
         }
       });
     }
@@ -48,7 +58,7 @@ describe('the look at an image header', () => {
       it(`measures a whole image with pixels: ${format}`, async () => {
         const verdict = await look(make({ width: 48, height: 32, bytes: 100_000 }));
         expect(verdict).to.have.property('state', 'image');
-        expect(verdict).to.have.property('header').that.includes({ format, width: 48, height: 32 });
+        expect(verdict).to.have.property('facts').that.includes({ format, width: 48, height: 32 });
       });
     }
   });
@@ -124,7 +134,7 @@ describe('the look at an image header', () => {
     for (const [name, { bytes, ...size }] of Object.entries(claims)) {
       it(`reports it faithfully: ${name}, ${size.width} × ${size.height}`, async () => {
         expect(await look(bytes))
-          .to.have.property('header')
+          .to.have.property('facts')
           .that.includes(size);
       });
     }
@@ -132,8 +142,8 @@ describe('the look at an image header', () => {
     it('refuses a directory beyond the announced length at the byte that says so', async () => {
       const bytes = tiff({ width: 5, height: 5 }, { gap: 100_000 });
       const inspector = createImageInspector();
-      expect(await inspector.file(inMemory(bytes), 7, 50_000)).to.have.property('state', 'need-more');
-      expect(await inspector.file(inMemory(bytes), 8, 50_000)).to.deep.equal({
+      expect(await inspector.file(inMemory(bytes), 8, 50_000)).to.have.property('state', 'need-more');
+      expect(await inspector.file(inMemory(bytes), 9, 50_000)).to.deep.equal({
         state: 'not-image',
         reason: 'truncated',
       });
@@ -142,8 +152,8 @@ describe('the look at an image header', () => {
     it('says from where on it is worth looking again', async () => {
       const bytes = tiff({ width: 5, height: 5 }, { gap: 100_000 });
       const verdict = await createImageInspector().file(inMemory(bytes), 1000, bytes.length);
-      const kind = { format: 'tiff', contentType: 'image/tiff' };
-      expect(verdict).to.deep.equal({ state: 'need-more', needs: 100_008 + 2, kind });
+      expect(verdict).to.deep.include({ state: 'need-more', needs: 100_008 + 2, size: null });
+      expect(verdict).to.have.property('formats').that.includes.members(['tiff', 'dng']);
     });
 
     it('does not wait for what a file that is shorter than it was said to be will never hold', async () => {
@@ -175,12 +185,28 @@ describe('the look at an image header', () => {
       }
     });
 
+    it('loses no image to an endless directory of EXIF, nor its size to a long wait for it', async () => {
+      const entries = Buffer.concat([text('Exif\0\0II*\0\x08\0\0\0\xff\xff'), Buffer.alloc(60_000, 0x12)]);
+      const head = Uint8Array.of(0xff, 0xe1, (entries.length + 2) >> 8, (entries.length + 2) & 0xff);
+      const photo = jpeg({ width: 30, height: 20 }, Buffer.concat([head, entries]));
+      expect(await look(photo))
+        .to.have.property('facts')
+        .that.includes({ width: 30, height: 20, orientation: null });
+      const chunk = Buffer.concat([Uint8Array.of(0, 0x0f, 0x42, 0x40), text('iCCP'), Buffer.alloc(1_000_004)]);
+      const verdict = await createImageInspector().file(
+        inMemory(png({ width: 30, height: 20 }, chunk)),
+        100,
+        2_000_000,
+      );
+      expect(verdict).to.deep.include({ state: 'need-more', formats: ['png'], size: { width: 30, height: 20 } });
+    });
+
     it('passes over stray bytes before a JPEG’s frame, but not over any number', async () => {
       const comment = Uint8Array.of(0xff, 0xfe, 0, 2);
       const stray = (length: number) =>
         jpeg({ width: 30, height: 20 }, Buffer.concat([comment, Buffer.alloc(length, 0x20)]));
       expect(await look(stray(200_000)))
-        .to.have.property('header')
+        .to.have.property('facts')
         .that.includes({ width: 30, height: 20 });
       expect(await look(stray(300_000))).to.deep.equal({ state: 'not-image', reason: 'broken' });
     });
@@ -195,27 +221,46 @@ describe('the look at an image header', () => {
   });
 
   describe('of camera files', () => {
-    const real: Record<string, [contentType: string, width: number, height: number]> = {
-      'camera.tiff': ['image/tiff', 635, 348],
-      'canon.jpg': ['image/jpeg', 2048, 1536],
-      'example.avif': ['image/avif', 800, 533],
-      'example.heic': ['image/heic', 1280, 854],
-      'img-5195.heic': ['image/heic', 2566, 3313],
-      'iphone-hdr.jpg': ['image/jpeg', 3264, 2448],
-      'iphone.heic': ['image/heic', 4032, 3024],
-      'jolla.jpg': ['image/jpeg', 3264, 2448],
-      'landscape-rotated.jpg': ['image/jpeg', 450, 600],
-      'nikon-e950.jpg': ['image/jpeg', 800, 600],
-      'nikon-gps.jpg': ['image/jpeg', 640, 480],
-      'nokia.jpg': ['image/jpeg', 4608, 1976],
+    // As ExifTool and libheif say.
+    type Known = [format: string, width: number, height: number, orientation: number | null, shown?: [number, number]];
+    const known: Record<string, Known> = {
+      'real/camera.tiff': ['tiff', 635, 348, 1],
+      'real/canon.jpg': ['jpg', 2048, 1536, 6],
+      'real/example.avif': ['avif', 800, 533, null],
+      'real/example.heic': ['heic', 1280, 854, null],
+      'real/img-5195.heic': ['heic', 2566, 3313, 1],
+      'real/iphone-hdr.jpg': ['jpg', 3264, 2448, 1],
+      'real/iphone.heic': ['heic', 4032, 3024, 6],
+      'real/jolla.jpg': ['jpg', 3264, 2448, 1],
+      'real/landscape-rotated.jpg': ['jpg', 450, 600, 8],
+      'real/nikon-e950.jpg': ['jpg', 800, 600, 1],
+      'real/nikon-gps.jpg': ['jpg', 640, 480, 1],
+      'real/nokia.jpg': ['jpg', 4608, 1976, 1],
+      'cases/L_8__29x100.heif': ['heic', 64, 100, null, [29, 100]],
+      'cases/frame_size.mpo': ['jpg', 56, 70, 1],
+      'cases/image-size-sample.heic': ['heic', 124, 456, null, [123, 456]],
+      'cases/iphone-48MP.jpg': ['jpg', 8064, 6048, 6],
+      'cases/irot-270.heic': ['heic', 640, 480, 6],
+      'cases/kimono.crop.avif': ['avif', 722, 1024, null, [385, 330]],
+      'cases/kimono.rotate90.avif': ['avif', 1024, 722, 6],
+      'cases/money-256-(os2).bmp': ['bmp', 455, 341, null],
+      'cases/samsung-s23u-200MP.jpg': ['jpg', 16_320, 12_240, 6],
+      'malformed/corrupted.jpg': ['jpg', 3648, 2736, 1],
+      'malformed/exif-index-error.jpg': ['jpg', 4032, 3024, 1],
+      'malformed/exif-memory.jpg': ['jpg', 1600, 1200, 1],
+      'malformed/exif-type.jpg': ['jpg', 3872, 2403, null],
+      'malformed/invalid-exif.jpg': ['jpg', 636, 227, null],
     };
-    for (const [name, [contentType, width, height]] of Object.entries(real)) {
+    for (const [name, [format, width, height, orientation, shown]] of Object.entries(known)) {
       it(`measures ${name}`, async function () {
-        const path = join(photos, 'real', name);
+        const path = join(photos, name);
+        const [displayWidth, displayHeight] = shown ?? ((orientation ?? 1) >= 5 ? [height, width] : [width, height]);
         if (!existsSync(path)) return this.skip();
         await using handle = await open(path);
         const verdict = await createImageInspector().file(handle, (await handle.stat()).size);
-        expect(verdict).to.have.property('header').that.includes({ contentType, width, height });
+        expect(verdict)
+          .to.have.property('facts')
+          .that.includes({ format, width, height, orientation, displayWidth, displayHeight });
       });
     }
   });
@@ -232,6 +277,19 @@ describe('the accepted types', () => {
     expect(isAccepted('image/jpeg', [])).to.equal(false);
     expect(isAccepted('image/jpeg', ['image/png', 'image/jp', 'image', '*', 'video/*'])).to.equal(false);
     expect(isAccepted('images/jpeg', ['image/*'])).to.equal(false);
+  });
+});
+
+describe('the types that a file picker offers', () => {
+  it('are the accepted ones, with the names that their files have', () => {
+    expect(pickerTypes(['image/jpeg', 'image/x-canon-cr3'])).to.equal(
+      'image/jpeg,image/x-canon-cr3,.jpg,.jpeg,.jpe,.jfif,.mpo,.cr3',
+    );
+    expect(pickerTypes(['image/*']).split(',')).to.include.members(['image/png', '.png', '.dng', '.heic']);
+  });
+
+  it('are any, where any file is taken', () => {
+    expect(pickerTypes(['*/*'])).to.equal('');
   });
 });
 
@@ -253,10 +311,11 @@ async function drip(bytes: Uint8Array): Promise<{ verdict: Inspection; decided: 
   const inspector = createImageInspector();
   let typed = bytes.length;
   for (let length = 0; length <= bytes.length; length += 1) {
-    const verdict = await inspector.file(inMemory(bytes), length, null);
+    // Whoever left out the length says it with the last byte.
+    const verdict = await inspector.file(inMemory(bytes), length, length < bytes.length ? null : length);
     if (verdict.state !== 'need-more') return { verdict, decided: length, typed };
     expect(verdict.needs, 'bytes needed').to.be.above(length);
-    if (verdict.kind) typed = Math.min(typed, length);
+    if (verdict.formats.length > 0) typed = Math.min(typed, length);
   }
   throw new Error(`undecided after all ${bytes.length} bytes`);
 }

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import pino from 'pino';
 import { passBy } from '../../src/failpoints.ts';
 import { type Gateway, startGateway } from '../../src/gateway.ts';
+import { unknownFacts } from '../../src/model/image-facts.ts';
 import { claimPlace, claimPlaces, type PlaceRequest, type TakePlace } from '../../src/tickets/claim.ts';
 import { createBufferPool } from '../../src/uploads/buffer-pool.ts';
 import { startDiskThread } from '../../src/uploads/disk-thread.ts';
@@ -232,9 +233,9 @@ describe('an image that came whole with its creation', () => {
 });
 
 function placeRequest(ticketId: string) {
-  const facts = { size: 100, sha256: 'a'.repeat(64), contentType: null, format: null };
+  const facts = { ...unknownFacts, size: 100, sha256: 'a'.repeat(64) };
   return {
     ...{ ticketId, imageId: randomUUIDv7(), slot: null, size: 100, filename: null, uploadMetadata: null },
-    ...{ expectedSha256: null, staging: 'nowhere', holder: null, facts: { ...facts, width: null, height: null } },
+    ...{ expectedSha256: null, staging: 'nowhere', holder: null, facts },
   } satisfies PlaceRequest;
 }

@@ -50,17 +50,32 @@ function about(image: OwnedImage, here: number | null): Markup {
       'Size',
       html`${bytes(image.size)}${image.size !== null && html` <span class="muted">(${image.size} bytes)</span>`}`,
     ],
-    ['Format', html`${words(image.format)}${image.width && html`, ${image.width} × ${image.height} pixels`}`],
+    [
+      'Format',
+      html`${words(image.format)}${pixels(image.displayWidth ?? image.width, image.displayHeight ?? image.height)}`,
+    ],
     ['Media type', words(image.contentType)],
     ['SHA-256', image.sha256 ? html`<code>${image.sha256}</code>` : none],
     ['Staged file here', here === null ? 'none' : bytes(here)],
     ['Staging area', html`<code>${image.staging}</code>`],
-    ['Stored as', image.storageKey ? html`${image.storageProvider} <code>${image.storageKey}</code>` : none],
+    [
+      'Stored as',
+      image.storageKey ? html`${image.storageProvider} <code>${image.storageKey}</code>${storedAs(image)}` : none,
+    ],
     ['Address', image.url === null ? none : outside(image.url)],
     ['Created', timeAndDistance(image.createdAt)],
     ['Received', timeAndDistance(image.receivedAt)],
     ['Stored', timeAndDistance(image.storedAt)],
   ]);
+}
+
+function pixels(width: number | null, height: number | null): Content {
+  return width !== null && height !== null && html`, ${width} × ${height} pixels`;
+}
+
+/** The store's numbers, beside ours: it may have turned the image, or made another format of it. */
+function storedAs({ storageFormat, storageWidth, storageHeight }: OwnedImage): Content {
+  return storageFormat !== null && html`, ${storageFormat}${pixels(storageWidth, storageHeight)}`;
 }
 
 function retry(session: Session, id: string): Markup {
