@@ -61,7 +61,7 @@ export function assertSize(size: number, maxBytes: number): number {
 
 /** @param size of all its bytes; null where they keep coming, and nobody said how many there are */
 export function imageTooLarge(size: number | null, maxBytes: number): HoplaError {
-  const { amount, limit } = inMillions(size ?? maxBytes + 1, maxBytes);
+  const { amount, limit } = inMillions(size ?? maxBytes * 2, maxBytes);
   const detail =
     size === null ? `An image has at most ${limit} MB.` : `The image has ${amount} MB; at most ${limit} MB are taken.`;
   return new HoplaError('image-too-large', detail, { members: { ...(size === null ? {} : { size }), maxBytes } });

@@ -160,7 +160,7 @@ function notAccepted(format: ImageFormat, acceptedTypes: readonly string[]): Hop
   const { name, contentType } = imageKinds[format];
   return new HoplaError(
     'unsupported-image',
-    `This is a file of the kind ${name} (${contentType}), which is not accepted here; accepted are ${acceptedTypes.join(', ')}.`,
+    `This file is ${name} (${contentType}), which is not accepted here; accepted are ${acceptedTypes.join(', ')}.`,
     { members: { contentType, acceptedTypes } },
   );
 }

@@ -87,7 +87,8 @@ export const problems: Record<ErrorCode, Explanation> = {
     remedy: 'JSON goes as “application/json”, the bytes of photos as “application/offset+octet-stream”.',
   },
   'unsupported-image': {
-    meaning: 'The file’s first bytes are not those of an image format that is taken here, whatever its name says.',
+    meaning:
+      'The file’s first bytes are not those of an image format that is taken here, whatever its name says. Raw files of cameras are taken only where the operator allows them.',
     remedy: 'Choose another file, or open this one in a photo program and save it as JPEG, PNG or WebP.',
   },
   'invalid-request': {
@@ -111,7 +112,7 @@ export const problems: Record<ErrorCode, Explanation> = {
     remedy: 'Remove that one first, or give the new photo a place of its own.',
   },
   'image-too-many-pixels': {
-    meaning: 'The photo is wider and higher than this gateway takes.',
+    meaning: 'The photo has more megapixels than this gateway takes.',
     remedy: 'Scale it down in a photo program and choose it again.',
   },
   'checksum-mismatch': {

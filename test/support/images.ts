@@ -31,6 +31,8 @@ export function png(options: ImageOptions = {}): Buffer {
 export type JpegOptions = ImageOptions & {
   /** Where padding goes: after the frame header (default), or before it, where a reader of the size must pass it. */
   padding?: 'after-frame' | 'before-frame';
+  /** How a viewer turns it, as EXIF counts it; default: there is no EXIF. */
+  orientation?: number;
 };
 
 /** Baseline grey blocks of 8 × 8, each of one shade; padded by comment segments. */
@@ -40,6 +42,7 @@ export function jpeg(options: JpegOptions = {}): Buffer {
   const start = [
     Buffer.of(0xff, 0xd8),
     jpegSegment(0xe0, [...Buffer.from('JFIF\0'), 1, 1, 0, 0, 1, 0, 1, 0, 0]),
+    ...(options.orientation === undefined ? [] : [exif(options.orientation)]),
     jpegSegment(0xdb, [0, ...Array<number>(64).fill(8)]),
   ];
   const end = [
@@ -53,6 +56,12 @@ export function jpeg(options: JpegOptions = {}): Buffer {
   const pad = (bytes: number) => jpegComments(bytes, drawn.seed);
   if (options.padding === 'before-frame') return padded(options.bytes, 4, start, pad, [frame, ...end]);
   return padded(options.bytes, 4, [...start, frame], pad, end);
+}
+
+/** An APP1 segment with a TIFF of one entry. */
+function exif(orientation: number): Buffer {
+  const header = [...Buffer.from('Exif\0\0II*\0'), ...le32(8), ...le16(1)];
+  return jpegSegment(0xe1, [...header, ...le16(274), ...le16(3), ...le32(1), ...le32(orientation), ...le32(0)]);
 }
 
 /** 128 shades of grey, the codes never compressed; padded by a comment extension. */
