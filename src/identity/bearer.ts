@@ -7,7 +7,8 @@ import { headerLines } from '../http/request.ts';
 import type { Callers } from './callers.ts';
 import type { Caller } from './tokens.ts';
 
-export type CallerState = State & { caller: Caller };
+/** Read `caller` with `callerOf`. */
+export type CallerState = State & { caller?: Caller };
 
 /** What Authorization headers begin with, nearly always. */
 const SCHEME = 'Bearer ';
@@ -31,8 +32,7 @@ export function createAuthentication(callers: Callers): Middleware<CallerState> 
       if (found) caller = found;
     });
     await ask(ctx, async () => {});
-    if (!caller) throw new HoplaError('unauthorized', 'Send a valid token as Authorization: Bearer <token>.');
-    return caller;
+    return caller ?? refuse();
   };
 
   /** Who was authenticated by the same header a moment ago: making a request of ours into one of Passport's costs more than all else here. */
@@ -57,9 +57,27 @@ export function createAuthentication(callers: Callers): Middleware<CallerState> 
   };
 }
 
-/** Lets user tokens pass and upload tokens not. */
-export const requireUserToken: Middleware<CallerState> = async (ctx, next) => {
-  if (ctx.state.caller.kind !== 'user')
-    throw new HoplaError('forbidden', 'An upload token works for its own ticket only.');
-  await next();
+/**
+ * The caller of a request. A handler has no other way to its caller, so that one behind no authentication refuses everybody
+ * instead of serving everybody. Throws 401 `unauthorized`.
+ */
+export function callerOf(ctx: { state: CallerState }): Caller {
+  return ctx.state.caller ?? refuse();
+}
+
+/** The same for what an upload token may not do. Throws 403 `forbidden` also. */
+export function userCallerOf(ctx: { state: CallerState }): Caller {
+  const caller = callerOf(ctx);
+  if (caller.kind === 'user') return caller;
+  throw new HoplaError('forbidden', 'An upload token works for its own ticket only.');
+}
+
+/** Lets user tokens pass and upload tokens not, before the body is read. */
+export const requireUserToken: Middleware<CallerState> = (ctx, next) => {
+  userCallerOf(ctx);
+  return next();
 };
+
+function refuse(): never {
+  throw new HoplaError('unauthorized', 'Send a valid token as Authorization: Bearer <token>.');
+}

@@ -5,13 +5,13 @@ import { HoplaError } from '../errors.ts';
 import { isStorableText, jsonBody, parseInput, UNSTORABLE } from '../http/json-body.ts';
 import { untilClosed } from '../http/request.ts';
 import { createRouter, type Routes } from '../http/router.ts';
-import { type CallerState, type createAuthentication, requireUserToken } from './bearer.ts';
+import { type CallerState, callerOf, type createAuthentication, requireUserToken, userCallerOf } from './bearer.ts';
 import type { Callers } from './callers.ts';
 import { changeOwnPassword } from './password-change.ts';
 import type { PasswordChecks } from './password-checks.ts';
 import { LONGEST_PASSWORD, NewPassword } from './passwords.ts';
 import { signOutEverywhere } from './sign-out.ts';
-import { issueToken, revokeToken } from './tokens.ts';
+import { type Caller, issueToken, revokeToken } from './tokens.ts';
 import { checkCredentials, holdCredentials } from './users.ts';
 
 const HOUR_MS = 3_600_000;
@@ -84,7 +84,7 @@ const optionalJsonBody: Middleware = async (ctx, next) => {
 function logoutRoute(router: Routes<CallerState>, { db, callers, authenticate }: IdentityDeps): void {
   router.post('/v1/auth/logout', authenticate, requireUserToken, optionalJsonBody, async (ctx) => {
     const { everywhere } = parseInput(LogoutRequest, ctx.request.body ?? {});
-    const { tokenId, user } = ctx.state.caller;
+    const { tokenId, user } = userCallerOf(ctx);
     const ended = await db.transaction(async (trx) => {
       await revokeToken(trx, tokenId);
       return everywhere ? signOutEverywhere(trx, user.id) : [];
@@ -98,7 +98,7 @@ function passwordRoute(router: Routes<CallerState>, deps: IdentityDeps): void {
   const { db, callers, authenticate, passwordChecks } = deps;
   router.post('/v1/auth/password', authenticate, requireLogin, jsonBody, async (ctx) => {
     const change = parseInput(PasswordRequest, ctx.request.body);
-    const { user } = ctx.state.caller;
+    const { user } = loginCallerOf(ctx);
     const attempt = { username: user.username, address: ctx.ip, signal: untilClosed(ctx.res) };
     const ended = await passwordChecks.run(attempt, () => changeOwnPassword(db, user.id, change));
     for (const id of ended) callers.forget(id);
@@ -108,7 +108,13 @@ function passwordRoute(router: Routes<CallerState>, deps: IdentityDeps): void {
 }
 
 /** A token that an admin issued stands for an application, and an upload token for a guest: neither is the user in person. */
+function loginCallerOf(ctx: { state: CallerState }): Caller {
+  const caller = callerOf(ctx);
+  if (caller.isLogin) return caller;
+  throw new HoplaError('forbidden', 'Log in with the present password to change it.');
+}
+
 const requireLogin: Middleware<CallerState> = async (ctx, next) => {
-  if (!ctx.state.caller.isLogin) throw new HoplaError('forbidden', 'Log in with the present password to change it.');
+  loginCallerOf(ctx);
   await next();
 };

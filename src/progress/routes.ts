@@ -4,7 +4,13 @@ import type { Database } from '../database/connection.ts';
 import { isTerminal } from '../database/states.ts';
 import type { Context } from '../http/app.ts';
 import { createRouter, type Routes } from '../http/router.ts';
-import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
+import {
+  type CallerState,
+  callerOf,
+  type createAuthentication,
+  requireUserToken,
+  userCallerOf,
+} from '../identity/bearer.ts';
 import { stillValid } from '../identity/tokens.ts';
 import { findTicketOf, mayName, owned } from '../tickets/access.ts';
 import type { Details } from '../tickets/details.ts';
@@ -65,7 +71,7 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
   };
   /** Answers with a stream; null when the listener left meanwhile. Throws when there are too many of its token or user. */
   const begin = (ctx: Context<CallerState>, channel: Channel) => {
-    const { caller } = ctx.state;
+    const caller = callerOf(ctx);
     limits.assertRoom(caller);
     ctx.respond = false;
     const stream = EventStream.open(ctx.res, onClose);
@@ -82,7 +88,7 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
   const hasEnd = async (ctx: Context<CallerState>, ticketId: string) => {
     const [, version] = END_ID.exec(lastEventIdOf(ctx)) ?? [];
     if (version === undefined) return false;
-    const ticket = await findTicketOf(db, ctx.state.caller, ticketId);
+    const ticket = await findTicketOf(db, callerOf(ctx), ticketId);
     return isTerminal(ticket) && ticket.version === Number(version);
   };
 
@@ -93,7 +99,7 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
         baseUrl: baseUrlOf(ctx),
         known: versionOf(lastEventIdOf(ctx)),
         open: (ticket) => {
-          owned(ctx.state.caller, ticket);
+          owned(callerOf(ctx), ticket);
           return begin(ctx, channel);
         },
       });
@@ -106,7 +112,7 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
 
   router.get('/v1/tickets/:ticketId/events', authenticate, async (ctx) => {
     const ticketId = ctx.params.ticketId ?? '';
-    const { caller } = ctx.state;
+    const caller = callerOf(ctx);
     if (ctx.method === 'HEAD' || !mayName(caller, ticketId)) {
       await findTicketOf(db, caller, ticketId);
       return answerHead(ctx);
@@ -122,8 +128,8 @@ export function progressRoutes(deps: ProgressDeps): ProgressRoutes {
 
   router.get('/v1/events', authenticate, requireUserToken, async (ctx) => {
     if (ctx.method === 'HEAD') return answerHead(ctx);
-    limits.assertRoom(ctx.state.caller);
-    const channel = channels.ofUser(ctx.state.caller.user.id);
+    limits.assertRoom(userCallerOf(ctx));
+    const channel = channels.ofUser(userCallerOf(ctx).user.id);
     const stream = begin(ctx, channel);
     if (stream) channel.join(stream, baseUrlOf(ctx));
     else channels.release(channel);

@@ -5,7 +5,13 @@ import type { ConcurrencyLimit } from '../http/concurrency-limit.ts';
 import { jsonBody, parseInput } from '../http/json-body.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { createRouter, type Routes } from '../http/router.ts';
-import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
+import {
+  type CallerState,
+  callerOf,
+  type createAuthentication,
+  requireUserToken,
+  userCallerOf,
+} from '../identity/bearer.ts';
 import { findTicketOf } from './access.ts';
 import type { Details } from './details.ts';
 import { listTickets, TicketQuery } from './list.ts';
@@ -46,7 +52,7 @@ export function ticketRoutes({
   router.post('/v1/tickets', authenticate, requireUserToken, jsonBody, async (ctx) => {
     const request = parseInput(TicketRequest, ctx.request.body);
     const { 'Idempotency-Key': key } = parseInput(IdempotencyKey, { 'Idempotency-Key': ctx.get('Idempotency-Key') });
-    const { user } = ctx.state.caller;
+    const { user } = userCallerOf(ctx);
     await creations.take(user.id);
     const { ticket, uploadToken } = await openTicket(db, user.id, request, key || null, maxOpenTickets);
     const view = viewTicket(ticket, baseUrlOf(ctx));
@@ -59,7 +65,7 @@ export function ticketRoutes({
 
   router.get('/v1/tickets', authenticate, requireUserToken, async (ctx) => {
     const query = parseInput(TicketQuery, { ...ctx.query });
-    const { tokenId, user } = ctx.state.caller;
+    const { tokenId, user } = userCallerOf(ctx);
     const { tickets, nextCursor } = await limitReads(tokenId, () => listTickets(db, user.id, query));
     const baseUrl = baseUrlOf(ctx);
     if (nextCursor) {
@@ -72,7 +78,7 @@ export function ticketRoutes({
   });
 
   router.get('/v1/tickets/:ticketId', authenticate, async (ctx) => {
-    const { caller } = ctx.state;
+    const caller = callerOf(ctx);
     const { json, tag } = await limitReads(caller.tokenId, async () => {
       const { id, version } = await findTicketOf(db, caller, ctx.params.ticketId ?? '');
       const detail = await details.read(id, version);

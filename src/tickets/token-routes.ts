@@ -4,7 +4,7 @@ import { Token } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
 import { parseInput } from '../http/json-body.ts';
 import { createRouter, type Routes } from '../http/router.ts';
-import { type CallerState, type createAuthentication, requireUserToken } from '../identity/bearer.ts';
+import { type CallerState, type createAuthentication, requireUserToken, userCallerOf } from '../identity/bearer.ts';
 import type { Callers } from '../identity/callers.ts';
 import { revokeToken } from '../identity/tokens.ts';
 import { findTicketOf, isId } from './access.ts';
@@ -28,7 +28,7 @@ export function ticketTokenRoutes({ db, callers, authenticate }: TicketTokenDeps
 
   router.get('/v1/tickets/:ticketId/tokens', authenticate, requireUserToken, async (ctx) => {
     const { limit, cursor } = parseInput(UploadTokenQuery, { ...ctx.query });
-    const ticket = await findTicketOf(db, ctx.state.caller, ctx.params.ticketId ?? '');
+    const ticket = await findTicketOf(db, userCallerOf(ctx), ctx.params.ticketId ?? '');
     const tokens = await validTokensOf(db, ticket.id, limit + 1, cursor);
     const items = tokens.slice(0, limit);
     ctx.set('Cache-Control', 'no-store');
@@ -36,7 +36,7 @@ export function ticketTokenRoutes({ db, callers, authenticate }: TicketTokenDeps
   });
 
   router.delete('/v1/tickets/:ticketId/tokens/:tokenId', authenticate, requireUserToken, async (ctx) => {
-    const ticket = await findTicketOf(db, ctx.state.caller, ctx.params.ticketId ?? '');
+    const ticket = await findTicketOf(db, userCallerOf(ctx), ctx.params.ticketId ?? '');
     const tokenId = ctx.params.tokenId ?? '';
     // What is no id is not repeated: it may well be a token, pasted by mistake.
     const token = isId(tokenId) ? await Token.query(db).findOne({ id: tokenId, ticket_id: ticket.id }) : undefined;

@@ -5,7 +5,7 @@ import type { Context } from '../http/app.ts';
 import { toHoplaError } from '../http/problem.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { createRouter } from '../http/router.ts';
-import type { CallerState, createAuthentication } from '../identity/bearer.ts';
+import { type CallerState, callerOf, type createAuthentication } from '../identity/bearer.ts';
 import type { createTicketAccess } from '../tickets/access.ts';
 import type { TusServer } from './tus-server.ts';
 import { assertOffsetStream, hasContent } from './upload-body.ts';
@@ -83,7 +83,7 @@ function serveUpload({ ticketAccess, creations, tus, baseUrlOf, reach }: UploadD
   return async (ctx) => {
     checkProtocol(ctx);
     const { ticketId = '', imageId = null } = ctx.params as { ticketId?: string; imageId?: string };
-    const { caller } = ctx.state;
+    const caller = callerOf(ctx);
     const ticket = await ticketAccess(caller, ticketId);
     ctx.state.about.ticketId = ticketId;
     if (imageId) ctx.state.about.imageId = imageId;

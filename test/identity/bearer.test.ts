@@ -1,6 +1,13 @@
 import { expect } from 'chai';
+import type { Middleware } from 'koa';
+import pino from 'pino';
 import { connectDatabase } from '../../src/database/connection.ts';
+import { type CallerState, callerOf, userCallerOf } from '../../src/identity/bearer.ts';
 import { createCallers } from '../../src/identity/callers.ts';
+import type { Caller } from '../../src/identity/tokens.ts';
+import { createApp, type State } from '../../src/http/app.ts';
+import { createRouter } from '../../src/http/router.ts';
+import { listen } from '../../src/http/server.ts';
 import { sendRequest } from '../http/raw.ts';
 import { type Api, createApi, type Json } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
@@ -131,5 +138,28 @@ describe('the Authorization header', () => {
     }
     await ask();
     expect((await usedAt())?.getTime()).to.equal(first.getTime());
+  });
+});
+
+describe('a handler that needs its caller', () => {
+  it('refuses everybody where no authentication stands before it, and upload tokens where it needs a user', async () => {
+    const caller = { tokenId: 'x', kind: 'upload', ticketId: 'x', user: { id: 'x', username: 'x', isAdmin: false } };
+    const router = createRouter<CallerState>();
+    router.get('/forgotten', (ctx) => {
+      ctx.body = callerOf(ctx).user;
+    });
+    router.get('/misplaced', (ctx) => {
+      ctx.state.caller = caller as Caller;
+      ctx.body = userCallerOf(ctx).user;
+    });
+    const options = { log: pino({ level: 'silent' }), allowedOrigins: ['*'], trustProxy: false };
+    const app = createApp([router.routes() as Middleware<State>], options);
+    const server = await listen(app.callback(), { host: '127.0.0.1', port: 0, idleMs: 5_000 });
+    try {
+      const statusOf = async (path: string) => (await fetch(new URL(path, server.url))).status;
+      expect([await statusOf('/forgotten'), await statusOf('/misplaced')]).to.deep.equal([401, 403]);
+    } finally {
+      await server.close(0);
+    }
   });
 });
