@@ -135,7 +135,15 @@ describe('requests', () => {
 
   it('get 400 for an address that cannot be decoded, in its path or its query', async () => {
     for (const wrong of ['%', '%2', '%zz', '%ff', '%c3%28', '%ed%a0%80', '%c0%af', 'a%e4b'])
-      for (const path of [`/v1/tickets/${wrong}`, `/v1/tickets?cursor=${wrong}`, `/problems/${wrong}`, `/${wrong}`])
+      for (const path of [
+        `/v1/tickets/${wrong}`,
+        `/v1/tickets/${wrong}/events`,
+        `/v1/events?x=${wrong}`,
+        `/v1/tickets/x/uploads/${wrong}`,
+        `/v1/tickets?cursor=${wrong}`,
+        `/problems/${wrong}`,
+        `/${wrong}`,
+      ])
         for (const method of ['GET', 'POST', 'OPTIONS']) {
           const lines = [`${method} ${path} HTTP/1.1`, 'Host: x', `Authorization: Bearer ${api.token}`];
           expectProblem(await sendRequest(gateway.url, lines), 400, 'malformed-request', `${method} ${path}`);
