@@ -147,9 +147,9 @@ const settings = {
   },
   QUARANTINE_HOURS: {
     schema: whole(0, 8760),
-    standard: '72',
     example: '168',
-    meaning: 'how long a staged file is kept aside that no image in the database is known for',
+    meaning:
+      'how long a staged file is kept aside that no image in the database is known for; unset: until a person deletes it',
   },
   MAX_IMAGE_BYTES: {
     schema: whole(1, Number.MAX_SAFE_INTEGER),

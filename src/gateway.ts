@@ -201,7 +201,12 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     await wholes.settle(imageId);
     await holders.handOver(imageId, to);
   });
-  const quarantine = metrics.countQuarantined(createQuarantine(staging.directory, config.QUARANTINE_HOURS * HOUR_MS));
+  const quarantine = metrics.countQuarantined(
+    createQuarantine(
+      staging.directory,
+      config.QUARANTINE_HOURS === undefined ? undefined : config.QUARANTINE_HOURS * HOUR_MS,
+    ),
+  );
   const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, disk, handOver };
   return { ...base, store, offsets, finish, creation, wholes, quarantine, peers, holders };
 }

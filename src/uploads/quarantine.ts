@@ -20,8 +20,11 @@ export type Quarantine = {
 
 const FOLDER = '.quarantine';
 
-/** @param keepMs how long files are kept, in milliseconds */
-export function createQuarantine(stagingDirectory: string, keepMs: number): Quarantine {
+/**
+ * @param keepMs how long files are kept, in milliseconds; unless somebody said so, for ever: nothing tells a photo whose row was
+ *   lost from one that nobody was promised
+ */
+export function createQuarantine(stagingDirectory: string, keepMs = Number.POSITIVE_INFINITY): Quarantine {
   const folder = join(stagingDirectory, FOLDER);
   return {
     async take(imageId) {
