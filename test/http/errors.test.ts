@@ -86,6 +86,40 @@ describe('health', () => {
     }
   });
 
+  it('is looked at once for all who ask at the same time', async () => {
+    const gateway = await startTestGateway();
+    const lock = await gateway.db.transaction();
+    try {
+      const api = createApi(gateway.url, '');
+      await lock.raw('LOCK TABLE pgboss.queue IN ACCESS EXCLUSIVE MODE');
+      const answers = Array.from({ length: 30 }, () => api.call('GET', '/readyz', { token: null }));
+      const waiting = async () => {
+        const { rows } = await gateway.db.raw(
+          `SELECT count(*)::int AS count FROM pg_stat_activity
+           WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%queue%'`,
+        );
+        return rows[0].count;
+      };
+      await until('the queue is asked', async () => (await waiting()) > 0);
+      const all = Promise.all(answers);
+      let most = 0;
+      let answered = false;
+      void all.then(() => {
+        answered = true;
+      });
+      await until('they are answered', async () => {
+        most = Math.max(most, await waiting());
+        return answered;
+      });
+      // The queue itself may look at its table as well.
+      expect(most).to.be.at.most(3);
+      for (const { status, body } of await all) expect([status, body.checks.queue]).to.deep.equal([503, 'failed']);
+    } finally {
+      await lock.rollback();
+      await gateway.close();
+    }
+  });
+
   it('names the storage while that is away, and is fine when it is back', async () => {
     const gateway = await startTestGateway();
     const proxy = await startTcpProxy(

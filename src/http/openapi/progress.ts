@@ -42,7 +42,10 @@ export const progressPaths = {
           'the id seen last: with the current version the snapshot is left out, with that of the end the answer is 204',
           { type: 'string', examples: ['7'] },
         ),
-        parameter('query', 'lastEventId', 'the same, for clients that cannot send the header', { type: 'string' }),
+        parameter('query', 'lastEventId', 'the same, for clients that cannot send the header', {
+          type: 'string',
+          examples: ['12-end'],
+        }),
       ],
       responses: {
         200: eventStream(
