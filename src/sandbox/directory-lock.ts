@@ -1,8 +1,11 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** A directory held by this process alone. */
 export type DirectoryLock = { release(): void };
+
+class DirectoryInUse extends Error {}
 
 /** SQLITE_BUSY, https://www.sqlite.org/rescode.html#busy */
 const busy = 5;
@@ -14,8 +17,8 @@ const busy = 5;
  * stale. SQLite takes a real kernel lock on the file: it ends with the process, however that ends, and needs no clean-up.
  * The lock lasts as long as the returned object is referenced; a collected database closes itself.
  */
-export function lockDirectory(directory: string): DirectoryLock {
-  const file = openFile(join(directory, 'postgres.lock'));
+export function lockDirectory(directory: string, name: string): DirectoryLock {
+  const file = openFile(join(directory, name));
   try {
     // The pid has to be committed to be readable by others, and BEGIN IMMEDIATE (unlike EXCLUSIVE) lets them read it
     // afterwards. Whoever gets in between the two transactions wins, and we fail on the second: still only one holder.
@@ -25,7 +28,9 @@ export function lockDirectory(directory: string): DirectoryLock {
     const holder = taken ? file.prepare('PRAGMA user_version').get()?.user_version : undefined;
     file.close();
     throw taken
-      ? new Error(`This DATA_DIR is in use by another running hopla (pid ${holder}): ${directory}`, { cause: error })
+      ? new DirectoryInUse(`This DATA_DIR is in use by another running hopla (pid ${holder}): ${directory}`, {
+          cause: error,
+        })
       : error;
   }
   return {
@@ -33,6 +38,19 @@ export function lockDirectory(directory: string): DirectoryLock {
       if (file.isOpen) file.close();
     },
   };
+}
+
+/** Takes `directory` as soon as a process that is about to end lets go of it; after `withinMs` it throws as above. */
+export async function awaitDirectory(directory: string, name: string, withinMs: number): Promise<DirectoryLock> {
+  const deadline = performance.now() + withinMs;
+  for (;;) {
+    try {
+      return lockDirectory(directory, name);
+    } catch (error) {
+      if (!(error instanceof DirectoryInUse) || performance.now() > deadline) throw error;
+      await delay(20);
+    }
+  }
 }
 
 function openFile(path: string): DatabaseSync {

@@ -33,7 +33,7 @@ export async function startSandboxPostgres(options: SandboxPostgresOptions): Pro
   const { log = () => {}, durable = true } = options;
   await mkdir(options.directory, { recursive: true, mode: 0o700 });
   const directory = await realpath(options.directory);
-  const lock = lockDirectory(directory);
+  const lock = lockDirectory(directory, 'postgres.lock');
   try {
     const { postmaster, databaseUrl } = await start(directory, { ...options, durable, log });
     const logFile = join(directory, 'postgres.log');

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { type Config, ConfigError } from '../config.ts';
 import { isLoopback } from '../http/loopback.ts';
-import { startSandboxCloudinary } from './cloudinary/server.ts';
-import { startSandboxPostgres } from './postgres.ts';
+import { type CloudinaryProcess, superviseCloudinary } from './cloudinary/supervisor.ts';
+import { type SandboxPostgres, startSandboxPostgres } from './postgres.ts';
 import { readSandboxFile } from './sandbox-file.ts';
 
 /** What stands in for a database and a storage that nobody configured. */
@@ -24,42 +24,48 @@ export function refusePublicSandbox(config: Config, log: Logger): void {
   );
 }
 
-/** Starts a local Postgres and a local Cloudinary, each only where none is configured. */
+/** Starts a local Postgres and a local Cloudinary side by side, each only where none is configured. */
 export async function startSandbox(config: Config, log: Logger): Promise<Sandbox> {
   await using starting = new AsyncDisposableStack();
-  let databaseUrl = config.DATABASE_URL;
-  if (databaseUrl === undefined) {
-    log.info('DATABASE_URL is not set: starting a local Postgres');
-    const postgres = await startSandboxPostgres({
-      directory: join(config.DATA_DIR, 'postgres'),
-      log: (message) => log.debug(message),
-    });
-    starting.defer(() => postgres.close());
-    databaseUrl = postgres.databaseUrl;
-  }
-  let cloudinaryUrl = config.CLOUDINARY_URL;
-  if (cloudinaryUrl === undefined) {
-    log.info('CLOUDINARY_URL is not set: starting a local Cloudinary');
-    const cloudinary = await startSandboxCloudinary({
-      directory: join(config.DATA_DIR, 'cloudinary'),
-      port: config.SANDBOX_CLOUDINARY_PORT,
-      lastPort: await lastPortOf(config),
-      ledgerFile: false,
-    });
-    starting.defer(() => cloudinary.close());
-    if (cloudinary.moved)
-      log.warn(
-        { url: cloudinary.url },
-        'the local Cloudinary moves to another port: addresses of images stored before no longer work',
-      );
-    cloudinaryUrl = cloudinary.cloudinaryUrl;
-  }
+  const [postgres, cloudinary] = await Promise.allSettled([
+    config.DATABASE_URL === undefined ? startPostgres(config, log) : null,
+    config.CLOUDINARY_URL === undefined ? startCloudinary(config, log) : null,
+  ]);
+  for (const outcome of [postgres, cloudinary])
+    if (outcome.status === 'fulfilled') starting.defer(async () => outcome.value?.close());
+  if (postgres.status === 'rejected') throw postgres.reason;
+  if (cloudinary.status === 'rejected') throw cloudinary.reason;
   const started = starting.move();
-  return { databaseUrl, cloudinaryUrl, close: () => started.disposeAsync() };
+  return {
+    databaseUrl: postgres.value?.databaseUrl ?? config.DATABASE_URL ?? '',
+    cloudinaryUrl: cloudinary.value?.cloudinaryUrl ?? config.CLOUDINARY_URL ?? '',
+    close: () => started.disposeAsync(),
+  };
+}
+
+function startPostgres(config: Config, log: Logger): Promise<SandboxPostgres> {
+  log.info('DATABASE_URL is not set: starting a local Postgres');
+  return startSandboxPostgres({
+    directory: join(config.DATA_DIR, 'postgres'),
+    log: (message) => log.debug(message),
+  });
+}
+
+async function startCloudinary(config: Config, log: Logger): Promise<CloudinaryProcess> {
+  log.info('CLOUDINARY_URL is not set: starting a local Cloudinary');
+  const directory = join(config.DATA_DIR, 'cloudinary');
+  const options = { directory, port: config.SANDBOX_CLOUDINARY_PORT, lastPort: await lastPortOf(config) };
+  const cloudinary = await superviseCloudinary(options, log);
+  if (cloudinary.moved)
+    log.warn(
+      { url: cloudinary.url },
+      'the local Cloudinary moves to another port: addresses of images stored before no longer work',
+    );
+  return cloudinary;
 }
 
 /** The port of a version that kept it in `sandbox.json` alone. */
 async function lastPortOf({ DATA_DIR }: Config): Promise<number> {
   const address = URL.parse((await readSandboxFile(DATA_DIR))?.cloudinaryUrl ?? '')?.searchParams.get('upload_prefix');
-  return Number(URL.parse(address ?? '')?.port);
+  return Number(URL.parse(address ?? '')?.port ?? 0);
 }

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageInfo } from './image-format.ts';
 
@@ -54,9 +54,6 @@ export async function openAssets(directory: string): Promise<Assets> {
     string,
     string,
   ];
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  // A mode counts only for a folder that is made: older versions left this one open to everybody.
-  await chmod(directory, 0o700);
   await rm(temporary, { recursive: true, force: true });
   for (const folder of [temporary, blobs, records]) await mkdir(folder, { recursive: true });
 

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
+import { chmod, mkdir } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { awaitDirectory } from '../directory-lock.ts';
 import { openAccountFile } from './account-file.ts';
 import { refuse, send } from './answer.ts';
 import { openAssets } from './assets.ts';
@@ -50,6 +52,13 @@ const closeTimeoutMs = 5000;
 /** A local server that speaks Cloudinary's Upload API, and a little of its Admin API, to the real SDK. */
 export async function startSandboxCloudinary(options: SandboxCloudinaryOptions): Promise<SandboxCloudinary> {
   const { directory, port = 0, lastPort, host = '127.0.0.1', now = Date.now, ledgerFile = true } = options;
+  await using starting = new AsyncDisposableStack();
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  // A mode counts only for a folder that is made: older versions left this one open to everybody.
+  await chmod(directory, 0o700);
+  // A server whose starter was killed may be storing its last image: what it has not named yet would count as left over.
+  const lock = await awaitDirectory(directory, 'cloudinary.lock', closeTimeoutMs + 1000);
+  starting.defer(() => lock.release());
   const assets = await openAssets(directory);
   const account = await openAccountFile(directory);
   const { cloudName = 'local', apiKey = '123456789012345', apiSecret = account.apiSecret } = options;
@@ -66,11 +75,13 @@ export async function startSandboxCloudinary(options: SandboxCloudinaryOptions):
   // connections for about a minute, where Node's 5 s would reset clients that reuse them.
   server.requestTimeout = 0;
   server.keepAliveTimeout = 60_000;
+  starting.defer(() => void server.close());
   const earlier = account.port ?? (lastPort || undefined);
   const listening = await listenOn(server, port, earlier, host);
   await account.keepPort(listening);
   const url = `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${listening}`;
 
+  starting.move();
   let closed: Promise<void> | null = null;
   const close = async () => {
     ledger.close();
@@ -81,6 +92,7 @@ export async function startSandboxCloudinary(options: SandboxCloudinaryOptions):
     const timer = setTimeout(giveUp, closeTimeoutMs);
     await Promise.race([late, Promise.all([gone, Promise.allSettled(running)])]);
     clearTimeout(timer);
+    lock.release();
   };
 
   return {
