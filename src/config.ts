@@ -211,7 +211,8 @@ const settings = {
     schema: whole(1, 1_000_000),
     standard: '600',
     example: '60',
-    meaning: 'tickets plus uploads that one user may create per minute',
+    meaning:
+      'tickets plus uploads that one user may create per minute; each upload token has as many uploads of its own',
   },
   MAX_OPEN_TICKETS: {
     schema: whole(1, 1_000_000),
@@ -221,12 +222,18 @@ const settings = {
   MAX_IMAGES_PER_DAY: {
     schema: whole(1, 1_000_000_000),
     example: '10000',
-    meaning: 'images that one user may begin in a day (UTC); unset: any number',
+    meaning:
+      'images that one user may begin in a day (UTC), but for those that end before they are received; unset: any number',
   },
   MAX_BYTES_IN_FLIGHT: {
     schema: whole(1, Number.MAX_SAFE_INTEGER),
     example: '1073741824',
-    meaning: 'bytes of one user that may wait in staging; unset: all of STAGING_BUDGET_BYTES',
+    meaning: 'bytes of one user that may wait in staging; unset: a quarter of STAGING_BUDGET_BYTES',
+  },
+  MAX_TICKET_BYTES_IN_FLIGHT: {
+    schema: whole(1, Number.MAX_SAFE_INTEGER),
+    example: '536870912',
+    meaning: 'bytes of one ticket that may wait in staging; unset: half of MAX_BYTES_IN_FLIGHT',
   },
   LOGIN_FAILURES_PER_MINUTE: {
     schema: whole(1, 1000),
@@ -293,6 +300,8 @@ export type Config = { [N in Name]: Value<N> } & {
   STAGING_DIR: string;
   /** Names of the settings that somebody set. */
   chosen: ReadonlySet<string>;
+  MAX_BYTES_IN_FLIGHT: number;
+  MAX_TICKET_BYTES_IN_FLIGHT: number;
 };
 
 /** Settings that do not parse. The message has one line per problem and no value of a secret setting. */
@@ -318,7 +327,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     }
   }
   // Whoever began such an image would be told to come back later for ever.
-  for (const name of ['STAGING_BUDGET_BYTES', 'MAX_BYTES_IN_FLIGHT'] as const) {
+  for (const name of ['STAGING_BUDGET_BYTES', 'MAX_BYTES_IN_FLIGHT', 'MAX_TICKET_BYTES_IN_FLIGHT'] as const) {
     const { [name]: room, MAX_IMAGE_BYTES: largest } = values;
     if (Number(room) >= Number(largest) || room === undefined || largest === undefined) continue;
     const example = `${name}=${settings[name].example}`;
@@ -331,6 +340,13 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   const config = values as Config;
   config.DATA_DIR = resolve(config.DATA_DIR);
   config.STAGING_DIR = resolve(config.STAGING_DIR ?? `${config.DATA_DIR}/staging`);
+  const { MAX_IMAGE_BYTES: largest, STAGING_BUDGET_BYTES: room } = config;
+  // Less than one image would refuse the largest for ever; an image that comes with a checksum is here twice for a moment.
+  const least = Math.min(room, 2 * largest);
+  // It takes four users to fill the staging.
+  config.MAX_BYTES_IN_FLIGHT ??= Math.max(least, Math.floor(room / 4));
+  // A lost upload token leaves half of that to its owner's other tickets. By default 250 photos of 5 MB may wait in a ticket.
+  config.MAX_TICKET_BYTES_IN_FLIGHT ??= Math.max(least, Math.floor(config.MAX_BYTES_IN_FLIGHT / 2));
   return config;
 }
 

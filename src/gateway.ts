@@ -21,6 +21,7 @@ import { createAuthentication } from './identity/bearer.ts';
 import { createCallers } from './identity/callers.ts';
 import { createPasswordChecks } from './identity/password-checks.ts';
 import { identityRoutes } from './identity/routes.ts';
+import { createTokenWatch } from './identity/token-watch.ts';
 import { createMetrics } from './metrics.ts';
 import { type Hub, startHub } from './progress/hub.ts';
 import { progressRoutes } from './progress/routes.ts';
@@ -30,6 +31,7 @@ import { SMALL_BYTES } from './storage/port.ts';
 import { createTicketAccess } from './tickets/access.ts';
 import { createArrivals } from './tickets/arrivals.ts';
 import { createDetails } from './tickets/details.ts';
+import { createPlaces } from './tickets/places.ts';
 import { createDailyImages } from './tickets/quotas.ts';
 import { ticketRoutes } from './tickets/routes.ts';
 import { ticketTokenRoutes } from './tickets/token-routes.ts';
@@ -75,6 +77,12 @@ const GRACE_MS = 4_000;
 const LOCK_TIMEOUT_MS = 8_000;
 /** Details, lists and snapshots that one token reads at once, and how many more of its requests wait. */
 const READS_OF_A_TOKEN = { atOnce: 2, waiting: 100 };
+/**
+ * An upload without a byte keeps its room in staging for three times the silence that ends a request body, and for 5 minutes at
+ * most: 3 minutes by default. A client whose body was ended after 60 s has 2 minutes to come back and go on in the same room.
+ */
+const ROOM_IDLES = 3;
+const ROOM_IDLE_MS = 300_000;
 const HOUR_MS = 3_600_000;
 
 /**
@@ -152,6 +160,9 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     unlink: disk.remove,
     budgetBytes: config.STAGING_BUDGET_BYTES,
     userBudgetBytes: config.MAX_BYTES_IN_FLIGHT,
+    ticketBudgetBytes: config.MAX_TICKET_BYTES_IN_FLIGHT,
+    maxImageBytes: config.MAX_IMAGE_BYTES,
+    idleMs: Math.min(ROOM_IDLES * config.UPLOAD_IDLE_SECONDS * 1000, ROOM_IDLE_MS),
     freeBytes: config.STAGING_FREE_BYTES,
   });
   const peers = await joinPeers(directory, log);
@@ -168,7 +179,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   starting.defer(() => boss.stop({ graceful: false, timeout: 2_000 }));
   const hub = await startHub(config.DATABASE_URL, db, log);
   starting.defer(() => hub.close());
-  starting.defer(followStaging(hub, staging, config.MAX_IMAGE_BYTES));
+  starting.defer(followStaging(hub, staging));
 
   const breaker = createBreaker(storage, log);
   starting.defer(() => breaker.close());
@@ -226,7 +237,6 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
     isComing: wholes.isComing,
     quarantine,
     discardStaged: (image) => discardStaged(finish, image),
-    maxImageBytes: config.MAX_IMAGE_BYTES,
     log,
   });
   starting.defer(() => recovery.close());
@@ -277,9 +287,14 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
   const limitReads = createConcurrencyLimit(READS_OF_A_TOKEN);
   const checks = createChecks(parts);
 
-  const tus = createTusServer({ ...creation, wholes, reportProgress: hub.report });
+  const tokens = createTokenWatch(db, log);
+  starting.defer(() => tokens.close());
+  const tus = createTusServer({
+    ...creation,
+    ...{ wholes, creations, tokens, places: createPlaces(), reportProgress: hub.report },
+  });
   const ticketAccess = createTicketAccess(db);
-  const uploads = uploadRoutes({ authenticate, ticketAccess, creations, tus, baseUrlOf, reach });
+  const uploads = uploadRoutes({ authenticate, ticketAccess, tus, baseUrlOf, reach });
   const events = progressRoutes({
     ...{ db, hub, authenticate, baseUrlOf, details, offsetOf: offsets.of, log },
     limits: { perToken: config.MAX_STREAMS_PER_TOKEN, perUser: config.MAX_STREAMS_PER_USER },
@@ -365,18 +380,18 @@ function followUploads(hub: Hub, intake: Intake): () => void {
 }
 
 /** Keeps the count of what waits in staging right when another process takes images in or sends them off. */
-function followStaging(hub: Hub, staging: Staging, maxImageBytes: number): () => void {
+function followStaging(hub: Hub, staging: Staging): () => void {
   return hub.watch({
-    onImage({ imageId, userId, staging: area, status, size }) {
+    onImage({ imageId, userId, ticketId, staging: area, status, size }) {
       if (area !== staging.id) return;
       if (!isStaged(status)) staging.release(imageId);
-      else if (status !== 'uploading') staging.track(imageId, size ?? maxImageBytes, 0, userId);
-      else if (size !== null) staging.resize(imageId, size, userId);
+      else if (status === 'uploading') staging.trackUpload(imageId, { size, position: 0 }, { userId, ticketId });
+      else staging.track(imageId, size ?? 0, { userId, ticketId });
       // An admin on another machine, who cannot reach the file, deletes the ticket and with it the row that names the file.
       if (status === 'cancelled') staging.remove(imageId).catch(() => {});
     },
-    onProgress({ imageId, leg, bytes }) {
-      if (leg === 'upload') staging.reached(imageId, bytes);
+    onProgress({ imageId, leg, bytes, total }) {
+      if (leg === 'upload') staging.reached(imageId, { size: total, position: bytes });
     },
     // Recovery counts again what waits.
     onResync() {},

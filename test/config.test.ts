@@ -80,6 +80,10 @@ const bad: Record<string, [value: string, says: string][]> = {
     ['1GB', 'whole number'],
     ['52428799', 'at least MAX_IMAGE_BYTES, 52428800'],
   ],
+  MAX_TICKET_BYTES_IN_FLIGHT: [
+    ['0', 'at least 1'],
+    ['52428799', 'at least MAX_IMAGE_BYTES, 52428800'],
+  ],
   LOGIN_FAILURES_PER_MINUTE: [['1001', 'at most 1000']],
   SESSION_HOURS: [['0', 'at least 1']],
   ALLOW_PUBLIC_SANDBOX: [['yes', 'true, false']],

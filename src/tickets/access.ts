@@ -31,14 +31,17 @@ export async function findTicketOf(db: Database, caller: Caller, ticketId: strin
 const CACHE_MS = 2_000;
 const CACHE_ENTRIES = 10_000;
 
-/** `findTicketOf` for the requests of uploads; the counters in its answer may be a little old. */
+/** `findTicketOf` for the requests of uploads. Those of the same moment share the answer; its counters may be a little old. */
 export function createTicketAccess(db: Database): (caller: Caller, ticketId: string) => Promise<Ticket> {
   // By the clock itself, as in identity/callers.ts.
   const known = new LRUCache<string, Ticket>({ max: CACHE_ENTRIES, ttl: CACHE_MS, ttlResolution: 0 });
   return async (caller, ticketId) => {
-    const key = `${caller.tokenId}/${ticketId}`;
-    const ticket = known.get(key) ?? (await findTicketOf(db, caller, ticketId));
-    known.set(key, ticket, { noUpdateTTL: true });
-    return ticket;
+    const ticket = mayName(caller, ticketId) ? known.get(ticketId) : undefined;
+    if (ticket) return owned(caller, ticket);
+    const found = await findTicketOf(db, caller, ticketId);
+    // Another request may have found it meanwhile: all are to have the same one.
+    const shared = known.get(ticketId) ?? found;
+    known.set(ticketId, shared, { noUpdateTTL: true });
+    return shared;
   };
 }

@@ -20,7 +20,7 @@ export async function assertOpenTickets(trx: Database, userId: string, most: num
   if (open.length > most) throw new HoplaError('quota-exceeded', `At most ${most} tickets may be open at a time.`);
 }
 
-/** Counts the images that each user begins in a day. */
+/** Counts the images that each user begins in a day. The database itself gives those back that end before they are received. */
 export type DailyImages = {
   /**
    * Takes one, or throws `quota-exceeded`. Resolves to what gives it back when no image came of it: a process that dies

@@ -53,8 +53,9 @@ export function ticketRoutes({
     const request = parseInput(TicketRequest, ctx.request.body);
     const { 'Idempotency-Key': key } = parseInput(IdempotencyKey, { 'Idempotency-Key': ctx.get('Idempotency-Key') });
     const { user } = userCallerOf(ctx);
-    await creations.take(user.id);
-    const { ticket, uploadToken } = await openTicket(db, user.id, request, key || null, maxOpenTickets);
+    const { ticket, uploadToken } = await creations.charge(user.id, () =>
+      openTicket(db, user.id, request, key || null, maxOpenTickets),
+    );
     const view = viewTicket(ticket, baseUrlOf(ctx));
     ctx.state.log.info({ ticketId: ticket.id, images: ticket.expected }, 'ticket opened');
     ctx.status = 201;

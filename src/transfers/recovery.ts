@@ -24,7 +24,6 @@ export type RecoveryDeps = {
   /** Commits an upload whose bytes are all here; throws when it cannot. */
   commitUpload: (image: Image) => Promise<void>;
   discardStaged: (image: Image) => Promise<void>;
-  maxImageBytes: number;
   log: Logger;
 };
 
@@ -118,17 +117,17 @@ async function endExpired({ db, discardStaged, log }: RecoveryDeps): Promise<voi
 }
 
 /** Makes the count of what waits here what the database knows, whatever announcements were missed. */
-async function trackWaiting({ db, staging, maxImageBytes }: RecoveryDeps): Promise<void> {
+async function trackWaiting({ db, staging }: RecoveryDeps): Promise<void> {
   const waiting = Image.query(db)
     .joinRelated('ticket')
-    .select('images.id', 'images.status', 'images.size', 'ticket.user_id')
+    .select('images.id', 'images.status', 'images.size', 'images.ticket_id', 'ticket.user_id')
     .where({ staging: staging.id })
     .whereIn('images.status', stagedStatuses)
     .castTo<(Image & Pick<Ticket, 'userId'>)[]>();
-  for (const { id, status, size, userId } of await waiting) {
-    const bytes = size ?? maxImageBytes;
-    const here = status === 'uploading' ? ((await staging.sizeOf(id)) ?? 0) : bytes;
-    staging.track(id, bytes, Math.max(0, bytes - here), userId);
+  for (const { id, status, size, ticketId, userId } of await waiting) {
+    const owner = { userId, ticketId };
+    if (status !== 'uploading') staging.track(id, size ?? 0, owner);
+    else staging.trackUpload(id, { size, position: (await staging.sizeOf(id)) ?? 0 }, owner);
   }
   // Last, as one of those above may have ended meanwhile. An id without a row is a creation that is just being made.
   const { rows } = (await db.raw('SELECT id FROM images WHERE id = ANY (?::uuid[]) AND status <> ALL (?)', [

@@ -122,15 +122,16 @@ export function toPlaceRequest(
 export type Admission = { withdraw(): Promise<void> };
 
 /**
- * Sets aside what a new image takes of the staging area (a length that is not known yet may turn out to be the largest) and
- * of its user's day. Throws `staging-full`, `user-staging-full`, `quota-exceeded`.
+ * Sets aside what a new image takes of the staging area (as the first step of it, where the length is not known yet) and of its
+ * user's day. Throws `staging-full`, `user-staging-full`, `quota-exceeded`.
  *
  * @param userId the owner of the ticket, whoever uploads
  */
 export async function admit(deps: CreationDeps, request: PlaceRequest, userId: string): Promise<Admission> {
-  const { staging, dailyImages, limits } = deps;
+  const { staging, dailyImages } = deps;
+  const { imageId, ticketId, size } = request;
   try {
-    await staging.reserve(request.imageId, request.size ?? limits.bytes, userId);
+    await staging.reserve(imageId, { size, position: 0 }, { userId, ticketId });
     const giveBack = await dailyImages.take(userId);
     return {
       async withdraw() {

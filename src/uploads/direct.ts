@@ -2,7 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import { ERRORS } from '@tus/utils';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../errors.ts';
-import type { PlaceRequest } from '../tickets/claim.ts';
+import type { RateLimit } from '../http/rate-limit.ts';
+import type { Caller } from '../identity/tokens.ts';
+import { findPlaceTaken, type PlaceRequest } from '../tickets/claim.ts';
+import type { Places } from '../tickets/places.ts';
 import { type CreationDeps, createUpload, knownOffset, parseCreation, toPlaceRequest } from './creation.ts';
 import { refuse } from './finish.ts';
 import type { Holders } from './holders.ts';
@@ -20,7 +23,8 @@ import { withVerifiedBody } from './verified-body.ts';
 /** How long a request that is asked to let go may still finish what it has: a lone last chunk, not a slow body. */
 export const LOCK_DRAIN_MS = 500;
 
-export type DirectDeps = Omit<StoreDeps, 'exchanges'> & CreationDeps & { holders: Holders };
+export type DirectDeps = Omit<StoreDeps, 'exchanges'> &
+  CreationDeps & { holders: Holders; places: Places; creations: RateLimit };
 
 /** The answer to one request, and whether the upload is complete with it. */
 export type TusAnswer = { status: number; headers: Iterable<[string, string]>; finished: boolean };
@@ -34,19 +38,36 @@ export async function createDirectly(
 ): Promise<TusAnswer> {
   const creation = parseCreation(request.headers, deps.limits.bytes);
   const place = toPlaceRequest(deps, exchange.ticketId, creation);
-  const verification = { userId: exchange.userId, limit: creation.size ?? deps.limits.bytes };
-  return withVerifiedBody(deps, request, verification, (body) => createWith(deps, store, exchange, place, body));
+  const { ticket, userId, ended: signal } = exchange;
+  const verification = { userId, ticketId: ticket.id, limit: creation.size ?? deps.limits.bytes, signal };
+  return deps.creations.charge(payerOf(exchange.caller), async () => {
+    const isPlace = deps.places.enter(ticket);
+    try {
+      // Before a byte of the body is read. An image that has the slot already is found again by the claim.
+      if (!isPlace) await findPlaceTaken(deps.db, place);
+      return await withVerifiedBody(deps, request, verification, (body) =>
+        createWith(deps, store, exchange, { place, isPlace }, body),
+      );
+    } finally {
+      deps.places.leave(ticket);
+    }
+  });
 }
 
-/** The new upload, with its bytes as they come. */
+/** Whose minute a creation is of. Each upload token has its own, so that no guest uses up that of the ticket's owner. */
+function payerOf({ kind, tokenId, user }: Caller): string {
+  return kind === 'upload' ? tokenId : user.id;
+}
+
+/** The new upload, with its bytes as they come. Where a place is not certain, it is claimed before they are written. */
 async function createWith(
   deps: DirectDeps,
   store: StagingStore,
   exchange: Exchange,
-  place: PlaceRequest,
+  { place, isPlace }: { place: PlaceRequest; isPlace: boolean },
   body: UploadBody,
 ): Promise<TusAnswer> {
-  const landed = await deps.wholes.receive(place, exchange.userId, body);
+  const landed = isPlace ? await deps.wholes.receive(place, exchange.userId, body) : null;
   if (landed && !('claim' in landed)) return created(exchange, landed.imageId, landed.offset, place.size);
   exchange.staged = landed;
   try {
@@ -77,7 +98,7 @@ async function receiveFirst(
     return null;
   }
   try {
-    return await underLock(deps, image.id, body, (signal) =>
+    return await underLock(deps, exchange, image.id, body, (signal) =>
       store.receive(body, 0, signal).catch((error) => delay(exchange, error)),
     );
   } catch (error) {
@@ -97,12 +118,13 @@ export async function continueDirectly(
   const { 'upload-offset': continues, 'upload-length': length } = request.headers;
   if (imageId === null) throw new HoplaError('upload-not-found');
   try {
-    return await underLock(deps, imageId, request, async (signal) => {
+    return await underLock(deps, exchange, imageId, request, async (signal) => {
       const { image, offset } = await store.goOn(imageId, Number(continues));
       if (offset !== Number(continues)) throw ERRORS.INVALID_OFFSET;
       if (length !== undefined) await declareLength(store, image, offset, String(length));
       const limit = (exchange.image?.size ?? deps.limits.bytes) - offset;
-      const reached = await withVerifiedBody(deps, request, { userId: exchange.userId, limit, signal }, (body) =>
+      const { userId, ticketId } = exchange;
+      const reached = await withVerifiedBody(deps, request, { userId, ticketId, limit, signal }, (body) =>
         store.receive(body, offset, signal),
       );
       const headers: [string, string][] = [['Upload-Offset', `${reached}`]];
@@ -121,9 +143,10 @@ async function declareLength(store: StagingStore, image: Image, offset: number, 
   await store.declareUploadLength(image.id, size);
 }
 
-/** Alone with an upload; `signal` says when another request wants it, or the client has left. */
+/** Alone with an upload; `signal` says when another request wants it, its token has ended, or the client has left. */
 async function underLock<T>(
   { holders }: DirectDeps,
+  { ended }: Exchange,
   imageId: string,
   body: UploadBody,
   run: (signal: AbortSignal) => Promise<T>,
@@ -131,12 +154,18 @@ async function underLock<T>(
   const letGo = new AbortController();
   const { signal } = letGo;
   body.once('error', () => letGo.abort());
-  const lock = holders.locker.newLock(imageId);
-  await lock.lock(signal, () => void setTimeout(() => letGo.abort(), LOCK_DRAIN_MS));
+  const end = () => letGo.abort(ended.reason);
+  ended.addEventListener('abort', end);
   try {
-    return await run(signal);
+    const lock = holders.locker.newLock(imageId);
+    await lock.lock(signal, () => void setTimeout(() => letGo.abort(), LOCK_DRAIN_MS));
+    try {
+      return await run(signal);
+    } finally {
+      await lock.unlock();
+    }
   } finally {
-    await lock.unlock();
+    ended.removeEventListener('abort', end);
   }
 }
 

@@ -3,7 +3,6 @@ import { HoplaError } from '../errors.ts';
 import type { Reach } from '../failpoints.ts';
 import type { Context } from '../http/app.ts';
 import { toHoplaError } from '../http/problem.ts';
-import type { RateLimit } from '../http/rate-limit.ts';
 import { createRouter } from '../http/router.ts';
 import { type CallerState, callerOf, type createAuthentication } from '../identity/bearer.ts';
 import type { createTicketAccess } from '../tickets/access.ts';
@@ -13,7 +12,6 @@ import { assertOffsetStream, hasContent } from './upload-body.ts';
 export type UploadDeps = {
   authenticate: ReturnType<typeof createAuthentication>;
   ticketAccess: ReturnType<typeof createTicketAccess>;
-  creations: RateLimit;
   tus: TusServer;
   baseUrlOf: (ctx: { protocol: string; host: string }) => string;
   reach: Reach;
@@ -43,7 +41,8 @@ const overrideMethod: Middleware = (ctx, next) => {
 
 /**
  * Stock clients answer a 5xx on HEAD by uploading a second copy, and after one on PATCH they ask HEAD. So what we
- * cannot answer is 423 there: come back later, to this upload.
+ * cannot answer is 423 there: come back later, to this upload. Want of room for the bytes of a PATCH is 507: the upload
+ * stands where it stood, and HEAD says so.
  */
 const shieldUploads: Middleware<CallerState> = async (ctx, next) => {
   ctx.set('Tus-Resumable', TUS_VERSION);
@@ -53,7 +52,7 @@ const shieldUploads: Middleware<CallerState> = async (ctx, next) => {
     const error = toHoplaError(thrown);
     if (error.status === 423 && error.cause)
       ctx.state.log.warn({ err: error.cause, code: error.code }, 'upload delayed');
-    if (error.status < 500 || ctx.method === 'POST' || ctx.method === 'OPTIONS') throw error;
+    if (error.status < 500 || error.status === 507 || ctx.method === 'POST' || ctx.method === 'OPTIONS') throw error;
     ctx.state.log.error({ err: error.cause ?? error }, 'upload delayed');
     throw new HoplaError('upload-unavailable', undefined, { retryAfterMs: 1000 });
   }
@@ -79,7 +78,7 @@ function checkProtocol(ctx: Context): void {
   }
 }
 
-function serveUpload({ ticketAccess, creations, tus, baseUrlOf, reach }: UploadDeps): Middleware<CallerState> {
+function serveUpload({ ticketAccess, tus, baseUrlOf, reach }: UploadDeps): Middleware<CallerState> {
   return async (ctx) => {
     checkProtocol(ctx);
     const { ticketId = '', imageId = null } = ctx.params as { ticketId?: string; imageId?: string };
@@ -87,10 +86,11 @@ function serveUpload({ ticketAccess, creations, tus, baseUrlOf, reach }: UploadD
     const ticket = await ticketAccess(caller, ticketId);
     ctx.state.about.ticketId = ticketId;
     if (imageId) ctx.state.about.imageId = imageId;
-    if (ctx.method === 'POST') await creations.take(caller.user.id);
     const { status, headers, finished } = await tus(ctx.req, ctx.method, {
       ticketId,
       userId: ticket.userId,
+      ticket,
+      caller,
       imageId,
       baseUrl: baseUrlOf(ctx),
     });

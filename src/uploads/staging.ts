@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, stat, statfs, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HoplaError } from '../errors.ts';
+import { BUFFER_BYTES } from './buffer-pool.ts';
+import { createReservations, noRoom, type Owner } from './reservations.ts';
 
 /** Where images wait between their last byte here and the storage's receipt: a bounded spool on one disk. */
 export type Staging = {
@@ -17,16 +18,21 @@ export type Staging = {
   lose(imageId: string): Promise<void>;
   /** Removes the file; one that is not there is no error. */
   remove(imageId: string): Promise<void>;
-  /** Sets `bytes` of the budget aside for an image of a user, or throws 507 `staging-full` or `user-staging-full`. */
-  reserve(imageId: string, bytes: number, userId: string): Promise<void>;
-  /** Notes an image that is here whatever the budget says: found at start, or admitted by another process. */
-  track(imageId: string, bytes: number, unwritten: number, userId: string): void;
-  /** Notes the size of an image: new here (then its user is needed), or not known before. */
-  resize(imageId: string, bytes: number, userId?: string): void;
+  /** True when the image has room for its first `bytes`. */
+  covers(imageId: string, bytes: number): boolean;
+  /**
+   * Sets room of the budget aside for an image; of one whose length is not known yet for a step beyond `position`. Throws 507
+   * `staging-full` or `user-staging-full`, and then the image has what it had before.
+   */
+  reserve(imageId: string, room: Room, owner: Owner): Promise<void>;
+  /** Notes an image of `bytes` that is here whatever the budget says. */
+  track(imageId: string, bytes: number, owner: Owner): void;
+  /** Notes an upload that is here whatever the budget says: found at start, or admitted by another process. */
+  trackUpload(imageId: string, room: Room, owner: Owner): void;
   /** Notes bytes written: they now show in what is free on the disk. */
   wrote(imageId: string, bytes: number): void;
-  /** Notes how far another process, which writes it, has come with an image. */
-  reached(imageId: string, offset: number): void;
+  /** Notes how far a known upload has come, which another process may write, and what is known of its size. */
+  reached(imageId: string, room: Room): void;
   /** Gives back what an image had; harmless for one that has nothing. */
   release(imageId: string): void;
   /** Images that have something of the budget. */
@@ -37,19 +43,23 @@ export type Staging = {
 export type StagingOptions = {
   directory: string;
   budgetBytes: number;
-  /** What one user may have of the budget; all of it, unless told. */
-  userBudgetBytes?: number | undefined;
+  /** What one user and one ticket may have of the budget; all of it, unless told. */
+  userBudgetBytes?: number;
+  ticketBudgetBytes?: number;
   freeBytes: number;
+  /** The most that an image of unknown length can turn out to be. */
+  maxImageBytes?: number;
+  /** How long an upload without a byte keeps its room, in milliseconds. */
+  idleMs?: number;
   /** Removes a file of the folder; rejects with ENOENT when it is not there. */
   unlink?: (name: string) => Promise<void>;
 };
 
-/** What one image has of the budget, and how much of that is not yet on the disk. */
-type Reservation = { bytes: number; unwritten: number; userId?: string | undefined };
-const nothing: Reservation = { bytes: 0, unwritten: 0 };
+/** The size of an image, null while nobody knows it, and how many of its bytes are written. */
+export type Room = { size: number | null; position: number };
 
-/** A client that was refused for lack of room may come back after so long, in milliseconds. */
-const RETRY_AFTER_MS = 10_000;
+/** An image of unknown length has room for so many bytes more than are here: as many as may be on their way to the disk at once. */
+const STEP_BYTES = 2 * BUFFER_BYTES;
 
 /** How long a look at the disk is good for, in milliseconds, when it showed more than anybody writes in that time. */
 const PLENTY_MS = 100;
@@ -57,36 +67,30 @@ const PLENTY_BYTES = 4 * 1024 ** 3;
 
 /** Opens a staging area, making its folder (mode 0700) when needed. */
 export async function openStaging(options: StagingOptions): Promise<Staging> {
-  const { directory, budgetBytes, userBudgetBytes = Number.POSITIVE_INFINITY, freeBytes } = options;
+  const { directory, budgetBytes, freeBytes } = options;
+  const { maxImageBytes = Number.POSITIVE_INFINITY, idleMs = Number.POSITIVE_INFINITY } = options;
+  const { userBudgetBytes: userBytes = budgetBytes, ticketBudgetBytes: ticketBytes = budgetBytes } = options;
   const { unlink: unlinkFile = (name) => unlink(join(directory, name)) } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const id = await readOrMakeId(directory);
-  const reserved = new Map<string, Reservation>();
-  const bytesOf = new Map<string, number>();
-  let reservedBytes = 0;
-  let unwrittenBytes = 0;
+  const reservations = createReservations({ budgetBytes, userBytes, ticketBytes }, idleMs);
 
-  const count = ({ userId, bytes }: Reservation, sign: 1 | -1) => {
-    if (userId === undefined) return;
-    const sum = (bytesOf.get(userId) ?? 0) + sign * bytes;
-    if (sum > 0) bytesOf.set(userId, sum);
-    else bytesOf.delete(userId);
+  const reservationOf = ({ size, position }: Room, { userId, ticketId }: Owner) => {
+    const bytes = size ?? Math.min(position + STEP_BYTES, Math.max(maxImageBytes, position));
+    return { userId, ticketId, bytes, unwritten: Math.max(0, bytes - position) };
   };
-
-  const set = (imageId: string, next: Reservation | null) => {
-    const before = reserved.get(imageId) ?? nothing;
-    reservedBytes += (next ?? nothing).bytes - before.bytes;
-    unwrittenBytes += (next ?? nothing).unwritten - before.unwritten;
-    count(before, -1);
-    count(next ?? nothing, 1);
-    if (next) reserved.set(imageId, next);
-    else reserved.delete(imageId);
+  const writtenOf = (imageId: string) => {
+    const { bytes, unwritten } = reservations.get(imageId) ?? { bytes: 0, unwritten: 0 };
+    return bytes - unwritten;
   };
-
-  /** In place, as every piece of an image comes to this: what is made anew each time lives until the next, and gets old. */
-  const setUnwritten = (reservation: Reservation, bytes: number) => {
-    unwrittenBytes += bytes - reservation.unwritten;
-    reservation.unwritten = bytes;
+  const reached = (imageId: string, { size, position }: Room) => {
+    const known = reservations.get(imageId);
+    if (!known) return;
+    const written = writtenOf(imageId);
+    // Less than was known already is news from the past. But a length that is declared late needs less room than any image may.
+    if (position > written) reservations.set(imageId, reservationOf({ size, position }, known));
+    else if (size !== null && size < known.bytes)
+      reservations.set(imageId, reservationOf({ size, position: written }, known));
   };
 
   const pathOf = (imageId: string) => join(directory, imageId);
@@ -125,46 +129,36 @@ export async function openStaging(options: StagingOptions): Promise<Staging> {
     cut: (imageId, bytes) => truncate(pathOf(imageId), bytes),
     async lose(imageId) {
       lost.add(imageId);
-      const before = reserved.get(imageId) ?? nothing;
-      set(imageId, { ...before, unwritten: before.bytes });
+      reservations.wrote(imageId, -writtenOf(imageId));
       // EIO, EROFS: the disk that just failed may fail this too; the next look tries again.
       await remove(imageId).catch(() => {});
     },
     remove,
-    async reserve(imageId, bytes, userId) {
+    covers: reservations.covers,
+    async reserve(imageId, room, owner) {
+      const before = reservations.get(imageId);
       // Set first, looked at after: two racing creations cannot both take the last room.
-      set(imageId, { bytes, unwritten: bytes, userId });
-      if ((bytesOf.get(userId) ?? 0) > userBudgetBytes) {
-        set(imageId, null);
-        throw new HoplaError(
-          'user-staging-full',
-          `Images of one user that wait for the storage have at most ${userBudgetBytes} bytes; try again later.`,
-          { retryAfterMs: RETRY_AFTER_MS },
-        );
-      }
-      if (reservedBytes <= budgetBytes && unwrittenBytes <= (await diskHas(unwrittenBytes)) - freeBytes) return;
-      set(imageId, null);
-      throw new HoplaError('staging-full', 'Too many images wait for the storage; try again later.', {
-        retryAfterMs: RETRY_AFTER_MS,
-      });
+      reservations.set(imageId, reservationOf(room, owner));
+      const { unwrittenBytes } = reservations;
+      const refusal =
+        reservations.excessOf(owner) ??
+        (unwrittenBytes > (await diskHas(unwrittenBytes)) - freeBytes ? noRoom() : null);
+      if (!refusal) return;
+      // Whoever ended the upload meanwhile has given everything back.
+      if (reservations.get(imageId)) reservations.set(imageId, before);
+      throw refusal;
     },
-    track: (imageId, bytes, unwritten, userId) => set(imageId, { bytes, unwritten, userId }),
-    resize(imageId, bytes, userId) {
-      const before = reserved.get(imageId) ?? { bytes, unwritten: bytes, userId };
-      set(imageId, { ...before, bytes, unwritten: Math.max(0, before.unwritten - (before.bytes - bytes)) });
+    track: (imageId, bytes, { userId, ticketId }) =>
+      reservations.set(imageId, { userId, ticketId, bytes, unwritten: 0 }),
+    trackUpload(imageId, room, owner) {
+      if (reservations.get(imageId)) reached(imageId, room);
+      else reservations.set(imageId, reservationOf(room, owner));
     },
-    wrote(imageId, bytes) {
-      const one = reserved.get(imageId);
-      if (one) setUnwritten(one, Math.max(0, one.unwritten - bytes));
-    },
-    reached(imageId, offset) {
-      const one = reserved.get(imageId);
-      // Less than was known already is news from the past.
-      if (one) setUnwritten(one, Math.min(one.unwritten, Math.max(0, one.bytes - offset)));
-    },
-    release: (imageId) => set(imageId, null),
-    reserved: () => [...reserved.keys()],
-    usage: () => ({ images: reserved.size, reservedBytes, budgetBytes }),
+    wrote: reservations.wrote,
+    reached,
+    release: (imageId) => reservations.set(imageId, null),
+    reserved: reservations.ids,
+    usage: () => ({ images: reservations.images, reservedBytes: reservations.reservedBytes, budgetBytes }),
   };
 }
 

@@ -1,9 +1,10 @@
 import type { AsyncLocalStorage } from 'node:async_hooks';
 import { FileStore } from '@tus/file-store';
 import { Upload } from '@tus/utils';
-import { Image } from '../database/models.ts';
+import { Image, type Ticket } from '../database/models.ts';
 import { isReceived } from '../database/states.ts';
 import { HoplaError } from '../errors.ts';
+import type { Caller } from '../identity/tokens.ts';
 import type { ReportProgress } from '../progress/hub.ts';
 import { isId } from '../tickets/access.ts';
 import { moveImage } from '../tickets/transition.ts';
@@ -21,6 +22,11 @@ export type Exchange = {
   readonly ticketId: string;
   /** Owner of the ticket. */
   readonly userId: string;
+  /** The ticket as it was lately. */
+  readonly ticket: Ticket;
+  readonly caller: Caller;
+  /** Aborts, with the error to be told, when the caller's token is no longer valid. */
+  readonly ended: AbortSignal;
   readonly baseUrl: string;
   /** Null for a creation until it has its place. */
   imageId: string | null;
@@ -109,7 +115,7 @@ export class StagingStore extends FileStore {
     }
     const change = await moveImage(db, id, ['uploading'], 'uploading', { size });
     if (!change) throw new HoplaError('upload-gone');
-    staging.resize(id, size);
+    staging.reached(id, { size, position: 0 });
     this.#exchange.image = change.image;
   }
 
@@ -142,6 +148,7 @@ export class StagingStore extends FileStore {
     const report = (bytes: number) =>
       reportProgress({ ticketId, userId: exchange.userId, imageId, leg: 'upload', bytes, total });
     let landed: Facts | null = null;
+    const makeRoom = this.#roomMaker(image);
     const end = await appendBody({
       source: body,
       position: reached,
@@ -149,6 +156,8 @@ export class StagingStore extends FileStore {
       signal,
       buffers: intake.buffers,
       write: async (lent) => {
+        const room = makeRoom(lent);
+        if (room) await room;
         let judge = () => {};
         if (lent.end === image.size) landed = await landUpload(this.#deps, image, lent);
         else judge = await this.#write(image, lent);
@@ -171,9 +180,31 @@ export class StagingStore extends FileStore {
       return await this.#refuseExcess(image);
     }
     if (reached === image.size) await finishUpload(this.#deps, image, reached, landed);
-    assertEnd(end);
+    assertEnd(end, signal);
     if (reached !== image.size) intake.keep(image, reached);
     return reached;
+  }
+
+  /**
+   * Asks for room before bytes are written that the image has none for: it was idle, or its length is not known. Null when it
+   * has. While one piece waits for room the next ones wait behind it, as they are to be written in their order.
+   */
+  #roomMaker(image: Image): (lent: Lent) => Promise<void> | null {
+    const { staging } = this.#deps;
+    const { id, size, ticketId } = image;
+    const { userId } = this.#exchange;
+    let asked: Promise<void> | null = null;
+    const ask = async ({ position, end }: Lent) => {
+      if (staging.covers(id, end)) return;
+      // An upload that ended meanwhile has no room because it is to have none.
+      await assertUploading(this.#deps, image);
+      await staging.reserve(id, { size, position }, { userId, ticketId });
+    };
+    return (lent) => {
+      if (!asked && staging.covers(id, lent.end)) return null;
+      asked = (asked ?? Promise.resolve()).then(() => ask(lent));
+      return asked;
+    };
   }
 
   async #write(image: Image, lent: Lent): Promise<() => void> {

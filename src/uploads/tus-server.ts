@@ -1,19 +1,21 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage } from 'node:http';
 import { Server } from '@tus/server';
+import { HoplaError } from '../errors.ts';
+import type { TokenWatch } from '../identity/token-watch.ts';
 import { CHECKSUM_ALGORITHMS } from './checksum.ts';
 import { continueDirectly, createDirectly, type DirectDeps, LOCK_DRAIN_MS, type TusAnswer } from './direct.ts';
 import { type Exchange, StagingStore } from './store.ts';
 import { toUploadError } from './tus-errors.ts';
 
-/** Which upload a request is about, and where its URLs begin. */
-export type UploadAddress = Pick<Exchange, 'ticketId' | 'userId' | 'imageId' | 'baseUrl'>;
+/** Which upload a request is about, who sends it, and where its URLs begin. */
+export type UploadAddress = Pick<Exchange, 'ticketId' | 'userId' | 'ticket' | 'caller' | 'imageId' | 'baseUrl'>;
 
 /** Answers one tus request; throws what the error table has for it. */
 export type TusServer = (request: IncomingMessage, method: string, address: UploadAddress) => Promise<TusAnswer>;
 
 /** The tus protocol as @tus/server implements it, but for what brings bytes or is about to (direct.ts). */
-export function createTusServer(deps: DirectDeps): TusServer {
+export function createTusServer(deps: DirectDeps & { tokens: TokenWatch }): TusServer {
   const exchanges = new AsyncLocalStorage<Exchange>();
   const store = new StagingStore({ ...deps, exchanges });
   const current = (): Exchange => {
@@ -39,9 +41,15 @@ export function createTusServer(deps: DirectDeps): TusServer {
   });
 
   return async (request, method, address) => {
-    const exchange: Exchange = { ...address };
+    const ending = new AbortController();
+    const exchange: Exchange = { ...address, ended: ending.signal };
     const direct = { POST: createDirectly, PATCH: continueDirectly }[method];
-    if (direct) return exchanges.run(exchange, () => direct(deps, store, exchange, request));
+    if (direct) {
+      const unwatch = deps.tokens.watch(address.caller.tokenId, () =>
+        ending.abort(new HoplaError('unauthorized', 'The token has ended.')),
+      );
+      return exchanges.run(exchange, () => direct(deps, store, exchange, request)).finally(unwatch);
+    }
     const response = await exchanges.run(exchange, () => server.handleWeb(asWebRequest(request, method)));
     if (exchange.failure !== undefined) throw toUploadError(exchange.failure, exchange.offset);
     if (response.status >= 400)

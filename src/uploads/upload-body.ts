@@ -33,8 +33,9 @@ export function assertOffsetStream(headers: IncomingHttpHeaders): void {
     });
 }
 
-/** Throws when a body did not come to its end. */
-export function assertEnd(end: AppendEnd): void {
+/** Throws when a body did not come to its end; where `signal` ended it, for the reason that this gives. */
+export function assertEnd(end: AppendEnd, { reason }: AbortSignal): void {
+  if (end === 'aborted' && reason instanceof HoplaError) throw reason;
   if (end === 'aborted')
     throw new HoplaError('upload-locked', 'Another request took over this upload.', { retryAfterMs: 1000 });
   // Nobody hears this one: the client is gone.

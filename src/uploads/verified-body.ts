@@ -15,12 +15,13 @@ export type VerificationDeps = {
 };
 
 export type Verification = {
-  /** Owner of the ticket: the waiting bytes count among his. */
+  /** The waiting bytes count among those of the ticket and its owner. */
   userId: string;
+  ticketId: string;
   /** Most bytes that the upload can take. */
   limit: number;
-  /** Aborts when another request wants the upload. */
-  signal?: AbortSignal;
+  /** Aborts when another request wants the upload, or the token has ended. */
+  signal: AbortSignal;
 };
 
 /**
@@ -33,7 +34,7 @@ export type Verification = {
 export async function withVerifiedBody<T>(
   { staging, intake }: VerificationDeps,
   request: IncomingMessage,
-  { userId, limit, signal }: Verification,
+  { userId, ticketId, limit, signal }: Verification,
   run: (body: UploadBody) => Promise<T>,
 ): Promise<T> {
   // A creation may name the checksum of the whole file and bring none of it, as tusc.sh does.
@@ -42,13 +43,13 @@ export async function withVerifiedBody<T>(
   // A body that is too long by its own header is refused unread.
   if (expected === null || declared > limit) return run(request);
   const id = randomUUIDv7();
-  await staging.reserve(id, declared, userId);
+  await staging.reserve(id, { size: declared, position: 0 }, { userId, ticketId });
   try {
     await using file = await openNameless(join(staging.directory, `.checksum-${id}`));
     const digests = startDigests(expected);
     let bytes = 0;
     const end = await appendBody({
-      ...{ source: request, position: 0, limit, buffers: intake.buffers, ...(signal ? { signal } : {}) },
+      ...{ source: request, position: 0, limit, buffers: intake.buffers, signal },
       async write(lent) {
         const piece = new Uint8Array(intake.buffers.memory, lent.place.at, lent.place.length);
         // At once: the next piece may come before the disk has this one.
@@ -59,7 +60,7 @@ export async function withVerifiedBody<T>(
       },
     });
     if (end === 'too-long') throw new HoplaError('length-exceeded', `The upload takes ${limit} bytes more.`);
-    assertEnd(end);
+    assertEnd(end, signal);
     assertChecksum(digests, expected === 'trailer' ? readTrailer(request) : expected);
     return await run(bodyFrom(file, request, bytes));
   } finally {

@@ -4,7 +4,7 @@ import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilComp
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { createLogBook } from '../transfers/rig.ts';
-import { createEndpoint, expectProblem, type RawAnswer } from '../uploads/raw.ts';
+import { createEndpoint, type Endpoint, expectProblem, type RawAnswer } from '../uploads/raw.ts';
 
 const OPEN = 3;
 const DAILY = 5;
@@ -109,6 +109,32 @@ describe('the quotas of a user', () => {
       await gateway.db('daily_images').update({ day: gateway.db.raw('day - 1') });
       expect((await createThrough(second.url, ticket)).status).to.equal(201);
     });
+
+    for (const [what, end] of Object.entries({
+      'by its client': (_ticket: Json, endpoint: Endpoint, url: string) => endpoint.remove(url),
+      'by its bytes': (_ticket: Json, endpoint: Endpoint, url: string) =>
+        endpoint.patch(url, 0, Buffer.alloc(small.length)),
+      'with its ticket’s time': async ({ id }: Json) => {
+        await gateway.db('tickets').where({ id }).update({ expires_at: gateway.db.fn.now() });
+        await until(
+          'it has expired',
+          async () => (await gateway.db('images').where({ ticket_id: id }).first()).status === 'expired',
+        );
+      },
+    })) {
+      it(`count no image that ended ${what} before it was received`, async () => {
+        const api = await newUser();
+        const keep = await api.openTicket(DAILY + 1);
+        await repeat(DAILY - 1, () => createEndpoint(keep).begin({ size: small.length, body: small }));
+        const ticket = await api.openTicket(1);
+        const endpoint = createEndpoint(ticket);
+        const url = await endpoint.begin({ size: small.length });
+        expectProblem(await createEndpoint(keep).create({ size: 10 }), 403, 'quota-exceeded');
+        await end(ticket, endpoint, url);
+        await createEndpoint(keep).begin({ size: small.length });
+        expectProblem(await createThrough(second.url, keep), 403, 'quota-exceeded');
+      });
+    }
 
     it('are told to tus-js-client at once: it does not come back for hours', async () => {
       const api = await newUser();

@@ -23,7 +23,13 @@ describe('while the storage is away', () => {
 
   before(async () => {
     book = createLogBook();
-    const settings = { STAGING_BUDGET_BYTES: `${BUDGET}`, MAX_IMAGE_BYTES: `${BYTES}`, TRANSFER_ATTEMPTS: '2' };
+    const shares = { MAX_BYTES_IN_FLIGHT: `${BUDGET}`, MAX_TICKET_BYTES_IN_FLIGHT: `${BUDGET}` };
+    const settings = {
+      STAGING_BUDGET_BYTES: `${BUDGET}`,
+      MAX_IMAGE_BYTES: `${BYTES}`,
+      TRANSFER_ATTEMPTS: '2',
+      ...shares,
+    };
     gateway = await startTestGateway(settings, book.log);
     api = createApi(gateway.url, (await gateway.createUser()).token);
     ticket = await api.openTicket(IMAGES + 11);

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { issueToken } from '../../src/identity/tokens.ts';
 import { type Api, createApi, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
@@ -102,7 +103,7 @@ describe('the rate of creations', () => {
     const api = createApi(gateway.url, (await gateway.createUser()).token);
     const photo = jpeg({ bytes: 10_000 });
     const ticket = await api.openTicket(10);
-    const endpoint = createEndpoint(ticket);
+    const endpoint = createEndpoint({ ...ticket, uploadToken: api.token });
     const urls = [];
     for (let count = 0; count < 3; count += 1) urls.push(await endpoint.begin({ size: photo.length }));
     const refused = await endpoint.create({ size: photo.length });
@@ -118,5 +119,39 @@ describe('the rate of creations', () => {
     const other = createApi(gateway.url, (await gateway.createUser()).token);
     await createEndpoint(await other.openTicket(1)).begin({ size: photo.length });
     expect((await api.ticket(ticket.id)).counts.uploading, 'no place was taken').to.equal(0);
+  });
+
+  it('is bounded for each upload token, and none of it is that of its owner or of another guest', async () => {
+    const user = await gateway.createUser();
+    const api = createApi(gateway.url, user.token);
+    const ticket = await api.openTicket(1);
+    const guest = createEndpoint(ticket);
+    for (let count = 0; count < 4; count += 1) await guest.remove(await guest.begin({ size: 10 }));
+    expectProblem(await guest.create({ size: 10 }), 429, 'too-many-requests');
+    const { token } = await issueToken(gateway.db, { userId: user.id, ticketId: ticket.id });
+    const other = createEndpoint({ ...ticket, uploadToken: token });
+    await other.remove(await other.begin({ size: 10 }));
+    const own = createEndpoint({ ...ticket, uploadToken: api.token });
+    for (let count = 0; count < 2; count += 1) await own.remove(await own.begin({ size: 10 }));
+    await api.openTicket(1);
+  });
+
+  it('counts nothing that was refused, as long as refusals are no more than creations may be', async () => {
+    const api = createApi(gateway.url, (await gateway.createUser()).token);
+    const ticket = await api.openTicket(4);
+    const guest = createEndpoint(ticket);
+    const malformed = { size: 10, headers: { 'Upload-Length': 'ten' } };
+    for (let count = 0; count < 10; count += 1) {
+      expectProblem(await guest.create(malformed), 400, 'malformed-request');
+      expectProblem(await guest.create({ size: 1e9 }), 413, 'image-too-large');
+    }
+    for (let count = 0; count < 3; count += 1) await guest.begin({ size: 10 });
+    const full = createEndpoint({ ...(await api.openTicket(1)), uploadToken: api.token });
+    await full.begin({ size: 10 });
+    for (let count = 0; count < 4; count += 1) expectProblem(await full.create({ size: 10 }), 422, 'ticket-full');
+    await guest.begin({ size: 10 });
+    // Two tickets and an image of its own: one is left for a fifth refusal.
+    expectProblem(await full.create({ size: 10 }), 422, 'ticket-full');
+    expectProblem(await full.create({ size: 10 }), 429, 'too-many-requests');
   });
 });

@@ -174,6 +174,8 @@ export const uploadPaths = {
           'invalid-request',
           ...IMAGE_ERRORS,
           ...LATER,
+          'staging-full',
+          'user-staging-full',
         ),
       },
     },
