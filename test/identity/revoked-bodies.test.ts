@@ -33,9 +33,9 @@ describe('a request body whose token has ended', () => {
     });
     let sent = 0;
     const timer = setInterval(() => {
-      if (sent < photo.length / 2) request.write(photo.subarray(sent, sent + 100));
-      sent += 100;
-    }, 20);
+      if (sent < photo.length / 2) request.write(photo.subarray(sent, sent + 500));
+      sent += 500;
+    }, 100);
     return answerTo(request).finally(() => {
       clearInterval(timer);
       request.destroy();
