@@ -217,6 +217,7 @@ describe('the look at an image header', () => {
       expect(report.failures).to.deep.equal([]);
       expect(Object.values(report.verdicts).reduce((sum, times) => sum + times, 0)).to.equal(5000);
       expect(report.verdicts).to.include.keys('not-image', 'jpg', 'png', 'gif', 'webp', 'avif', 'heic', 'tiff', 'bmp');
+      expect(report.verdicts).to.include.keys('cr2', 'cr3', 'nef', 'dng', 'raf', 'rw2', 'iiq');
     }).timeout(120_000);
   });
 
