@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { owedStatuses } from '../src/database/states.ts';
+import { owedStatuses } from '../src/model/states.ts';
 import { startSandboxPostgres } from '../src/sandbox/postgres.ts';
 import type { RequestOf, Target } from './load.ts';
 import { startProgram } from './program.ts';

@@ -1,28 +1,28 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { PgBoss } from 'pg-boss';
 import pino from 'pino';
-import { readOverview } from '../src/admin/overview.ts';
+import { readOverview } from '../src/admin/operations/overview.ts';
 import { searchImages } from '../src/admin/search/images.ts';
 import { searchTickets } from '../src/admin/search/tickets.ts';
 import { searchTokens } from '../src/admin/search/tokens.ts';
 import { searchUsers } from '../src/admin/search/users.ts';
 import type { Database } from '../src/database/connection.ts';
 import { findCaller } from '../src/identity/tokens.ts';
+import { claimPlace } from '../src/ledger/claim-slots.ts';
+import { expireTickets } from '../src/ledger/expire.ts';
+import { createArrivals } from '../src/ledger/grouped-writes.ts';
+import type { ReceivedFacts } from '../src/ledger/receive-images.ts';
+import type { Staging } from '../src/staging/local/folder.ts';
 import type { Receipt } from '../src/storage/port.ts';
 import { findTicketOf } from '../src/tickets/access.ts';
-import { createArrivals } from '../src/tickets/arrivals.ts';
-import { claimPlace } from '../src/tickets/claim.ts';
-import { expireTickets } from '../src/tickets/expire.ts';
 import { listTickets, TicketQuery } from '../src/tickets/list.ts';
 import { openTicket, TicketRequest } from '../src/tickets/open.ts';
-import type { ReceivedFacts } from '../src/tickets/receive.ts';
 import { readTicketById } from '../src/tickets/show.ts';
 import { viewDetail } from '../src/tickets/view.ts';
-import { createHandOver } from '../src/transfers/handover.ts';
+import { createHandOver } from '../src/transfers/fast-path.ts';
+import { createRecords } from '../src/transfers/grouped-records.ts';
 import { fetchTransfers, queueOf } from '../src/transfers/queue.ts';
-import { createRecords } from '../src/transfers/records.ts';
 import { type RecoveryDeps, startRecovery } from '../src/transfers/recovery.ts';
-import type { Staging } from '../src/uploads/staging.ts';
 import type { Seeded } from './growth-seed.ts';
 
 /** One database with everything that the gateway's functions ask for. */

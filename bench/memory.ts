@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CALM_MS } from '../src/spare-memory.ts';
+import { CALM_MS } from '../src/runtime/idle-gc.ts';
 import { jpeg } from '../test/support/images.ts';
 import { type Figure, report } from './figures.ts';
 import type { Part } from './part.ts';

@@ -1,7 +1,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CALM_MS } from '../src/spare-memory.ts';
-import { moveImage } from '../src/tickets/transition.ts';
+import { moveImage } from '../src/ledger/move-images.ts';
+import { CALM_MS } from '../src/runtime/idle-gc.ts';
 import { type Figure, report } from './figures.ts';
 import { type Fleet, type Place, startFleet } from './fleet.ts';
 import type { Part } from './part.ts';

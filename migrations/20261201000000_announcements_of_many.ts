@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 
 // What one statement changes in a ticket is announced together, however many images it is: to write down how the ticket stood
 // after each of them took longer than all else that the statement does. The first line says what it is about, the second has
-// the ticket after all of it, the images, and what each of them added to the ticket's counters (src/tickets/changes.ts).
+// the ticket after all of it, the images, and what each of them added to the ticket's counters (src/ledger/count-and-announce.ts).
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     -- A payload of NOTIFY has less than 8000 bytes. What does not fit goes in two halves; the first has also the steps of the

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { formats, imageKinds, knownTypes } from './model/image-kinds.ts';
-import { parseCloudinaryUrl } from './storage/cloudinary-account.ts';
+import { parseCloudinaryUrl } from './storage/cloudinary/account.ts';
 
 const MIB = 1024 * 1024;
 

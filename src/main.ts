@@ -5,20 +5,20 @@ import { join } from 'node:path';
 import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { Command } from 'commander';
 import type { Logger } from 'pino';
-import { adminCommand } from './admin/commands.ts';
+import { adminCommand } from './admin/cli/commands.ts';
 import { ConfigError, describeConfig, readConfig } from './config.ts';
 import { connectDatabase, migrate, rollback } from './database/connection.ts';
 import { isDatabaseOutage, isDatabaseRefusal } from './database/outage.ts';
-import { readFailpoints } from './failpoints.ts';
 import type { GatewayConfig } from './gateway.ts';
-import { createLog } from './log.ts';
+import { createLog } from './observability/log.ts';
+import { readFailpoints } from './runtime/failpoints.ts';
+import { growWhileBusy } from './runtime/heap-growth.ts';
+import { collectInSpareTime } from './runtime/idle-gc.ts';
 import { banner } from './sandbox/banner.ts';
 import { welcome } from './sandbox/demo-user.ts';
 import { refusePublicSandbox, startSandbox } from './sandbox/start.ts';
-import { collectInSpareTime } from './spare-memory.ts';
 import { plain, plainJson, say } from './terminal/plain-text.ts';
 import { uploadCommand } from './upload-command/command.ts';
-import { growWhileBusy } from './young-memory.ts';
 
 /** Beyond this, what still runs is left to the next start, which picks it up. */
 const STOP_MS = 10_000;

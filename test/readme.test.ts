@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Page } from 'playwright-core';
 import { listSettings } from '../src/config.ts';
-import { errorKinds } from '../src/errors.ts';
+import { errorKinds } from '../src/model/errors.ts';
 import { type Checkout, startCheckout } from './support/checkout.ts';
 import { createApi, type Json, until, untilCompleted } from './support/client.ts';
 import { startCutProxy } from './support/cut-proxy.ts';

@@ -8,7 +8,7 @@ import { open } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import pg from 'pg';
-import { createGroupCommit } from '../../src/database/group-commit.ts';
+import { createGroupCommit } from '../../src/ledger/group-commit.ts';
 import { announce, directory } from './contender.ts';
 
 type Received = { id: string; size: number; sha256: string };

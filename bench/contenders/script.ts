@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Busboy } from '@fastify/busboy';
 import { v2 as cloudinary } from 'cloudinary';
-import { parseCloudinaryUrl } from '../../src/storage/cloudinary-account.ts';
+import { parseCloudinaryUrl } from '../../src/storage/cloudinary/account.ts';
 import { announce, directory } from './contender.ts';
 
 const [, , , cloudinaryUrl = '', concurrency = '8'] = process.argv;

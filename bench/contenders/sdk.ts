@@ -8,7 +8,7 @@ import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { v2 as cloudinary } from 'cloudinary';
-import { parseCloudinaryUrl } from '../../src/storage/cloudinary-account.ts';
+import { parseCloudinaryUrl } from '../../src/storage/cloudinary/account.ts';
 
 const [, , directory = '.', concurrency = '1', folder = 'plain', warmUp = '0'] = process.argv;
 const agent = new Agent({ keepAlive: true, maxSockets: Number(concurrency) });

@@ -8,7 +8,7 @@ import { connectDatabase, migrate } from '../database/connection.ts';
 import { startSandboxCloudinary } from '../sandbox/cloudinary/server.ts';
 import { startSandboxPostgres } from '../sandbox/postgres.ts';
 import { openStorage } from '../storage/open.ts';
-import type { AdminContext } from './terminal/run.ts';
+import type { AdminContext } from './cli/run.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
 /** Connections to the storage at once, when a ticket's images are removed there. */

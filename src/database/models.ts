@@ -1,5 +1,5 @@
 import { Model, snakeCaseMappers } from 'objection';
-import type { ImageStatus, TicketStatus } from './states.ts';
+import type { ImageStatus, TicketStatus } from '../model/states.ts';
 
 // Models are bound to no connection: every query names its own, `Ticket.query(db)`. Rows come and go in camelCase; the
 // conditions of a query name columns as the table does.

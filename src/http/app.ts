@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import Koa, { type DefaultContext, type Middleware, type ParameterizedContext } from 'koa';
 import type { Logger } from 'pino';
-import type { HoplaError } from '../errors.ts';
+import type { HoplaError } from '../model/errors.ts';
 import { shareWithOrigins } from './cors.ts';
 import { toHoplaError, toProblem } from './problem.ts';
 import { answerOtherMethods, checkHost, checkRequest } from './request.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { HoplaError } from '../errors.ts';
+import { HoplaError } from '../model/errors.ts';
 
 /** Runs tasks, few at once for one key. Throws 429 `too-many-requests` with `Retry-After` for those that find no room to wait. */
 export type ConcurrencyLimit = <T>(key: string, task: () => Promise<T>) => Promise<T>;

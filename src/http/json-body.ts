@@ -1,7 +1,7 @@
 import { bodyParser } from '@koa/bodyparser';
 import type { Middleware } from 'koa';
 import type { z } from 'zod';
-import { HoplaError } from '../errors.ts';
+import { HoplaError } from '../model/errors.ts';
 
 const LIMIT_BYTES = 64 * 1024;
 

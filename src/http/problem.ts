@@ -1,5 +1,5 @@
 import { isDatabaseOutage } from '../database/outage.ts';
-import { type ErrorCode, HoplaError } from '../errors.ts';
+import { type ErrorCode, HoplaError } from '../model/errors.ts';
 
 /** An RFC 9457 problem document with its status and headers. */
 export type Problem = { status: number; headers: Record<string, string>; body: Record<string, unknown> };

@@ -1,5 +1,5 @@
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
-import { HoplaError } from '../errors.ts';
+import { HoplaError } from '../model/errors.ts';
 
 /** Counts events per key in one process. */
 export type RateLimit = {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Middleware } from 'koa';
-import { HoplaError } from '../errors.ts';
+import { HoplaError } from '../model/errors.ts';
 
 /**
  * The values of a header, one for each line that has it, where Node keeps one of them only. `headersDistinct` would make an

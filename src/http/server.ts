@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { HoplaError } from '../errors.ts';
+import { HoplaError } from '../model/errors.ts';
 import { continueOnRead } from './expectation.ts';
 import { toProblem } from './problem.ts';
 import { watchSlowBodies } from './slow-bodies.ts';

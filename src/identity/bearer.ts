@@ -1,9 +1,9 @@
 import type { Middleware, ParameterizedContext } from 'koa';
 import passport from 'koa-passport';
 import { Strategy } from 'passport-http-bearer';
-import { HoplaError } from '../errors.ts';
 import type { State } from '../http/app.ts';
 import { headerLines } from '../http/request.ts';
+import { HoplaError } from '../model/errors.ts';
 import type { Callers } from './callers.ts';
 import type { Caller } from './tokens.ts';
 

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { HoplaError } from '../errors.ts';
 import { createRateLimit, type RateLimit } from '../http/rate-limit.ts';
+import { HoplaError } from '../model/errors.ts';
 import { clientNetwork } from './address.ts';
 import { createFairQueue, QueueFull } from './fair-queue.ts';
 import { nameKey } from './user-names.ts';

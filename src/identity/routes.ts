@@ -1,10 +1,10 @@
 import type { Middleware } from 'koa';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
-import { HoplaError } from '../errors.ts';
 import { isStorableText, jsonBody, parseInput, UNSTORABLE } from '../http/json-body.ts';
 import { untilClosed } from '../http/request.ts';
 import { createRouter, type Routes } from '../http/router.ts';
+import { HoplaError } from '../model/errors.ts';
 import { type CallerState, callerOf, type createAuthentication, requireUserToken, userCallerOf } from './bearer.ts';
 import type { Callers } from './callers.ts';
 import { changeOwnPassword } from './password-change.ts';

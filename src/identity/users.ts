@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Database } from '../database/connection.ts';
 import { User } from '../database/models.ts';
-import { HoplaError } from '../errors.ts';
+import { HoplaError } from '../model/errors.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
 import { nameKey } from './user-names.ts';
 

@@ -1,4 +1,4 @@
-import { HoplaError } from '../errors.ts';
+import { HoplaError } from '../model/errors.ts';
 
 /** Why no whole answer came: a cause of `storage-unavailable`. */
 export class NoAnswer extends Error {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import type { ImageLimits } from '../uploads/image-limits.ts';
+import type { ImageLimits } from '../model/image-limits.ts';
 import type { Storage, StoreLimits } from './port.ts';
 
 type LimitSettings = Pick<Config, 'MAX_IMAGE_BYTES' | 'MAX_IMAGE_PIXELS' | 'chosen'>;

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import { type CloudinaryStorage, createCloudinaryStorage } from './cloudinary.ts';
+import { type CloudinaryStorage, createCloudinaryStorage } from './cloudinary/store.ts';
 
 /** The storage at `cloudinaryUrl`, with the limits that the settings give it and `maxSockets` connections at once. */
 export function openStorage(config: Config, cloudinaryUrl: string, maxSockets: number): CloudinaryStorage {

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Database } from '../database/connection.ts';
 import { Ticket } from '../database/models.ts';
-import { HoplaError } from '../errors.ts';
 import type { Caller } from '../identity/tokens.ts';
+import { HoplaError } from '../model/errors.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 

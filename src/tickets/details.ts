@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Database } from '../database/connection.ts';
 import type { Image, Ticket } from '../database/models.ts';
-import { createGate } from '../identity/gate.ts';
+import { createGate } from '../runtime/semaphore.ts';
 import { readTicketById } from './show.ts';
 import { type OffsetOf, viewImage, viewTicket } from './view.ts';
 

@@ -2,7 +2,7 @@ import type { QueryBuilder } from 'objection';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { Ticket } from '../database/models.ts';
-import { ticketStatuses } from '../database/states.ts';
+import { ticketStatuses } from '../model/states.ts';
 import { isId } from './access.ts';
 
 const DAY_MS = 86_400_000;

@@ -2,9 +2,9 @@ import { createHash, randomUUIDv7 } from 'node:crypto';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { Ticket } from '../database/models.ts';
-import { HoplaError } from '../errors.ts';
 import { isStorableText, UNSTORABLE } from '../http/json-body.ts';
 import { issueToken } from '../identity/tokens.ts';
+import { HoplaError } from '../model/errors.ts';
 import { assertOpenTickets } from './quotas.ts';
 
 const METADATA_BYTES = 4096;

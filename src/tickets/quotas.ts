@@ -1,5 +1,5 @@
 import type { Database } from '../database/connection.ts';
-import { HoplaError } from '../errors.ts';
+import { HoplaError } from '../model/errors.ts';
 
 /** Tickets that are neither completed nor expired. */
 const OPEN = ['pending', 'uploading', 'processing'];

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
-import { HoplaError } from '../errors.ts';
 import type { ConcurrencyLimit } from '../http/concurrency-limit.ts';
 import { jsonBody, parseInput } from '../http/json-body.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
@@ -12,6 +11,7 @@ import {
   requireUserToken,
   userCallerOf,
 } from '../identity/bearer.ts';
+import { HoplaError } from '../model/errors.ts';
 import { findTicketOf } from './access.ts';
 import type { Details } from './details.ts';
 import { listTickets, TicketQuery } from './list.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { imageStatuses, ticketStatuses } from '../database/states.ts';
+import { imageStatuses, ticketStatuses } from '../model/states.ts';
 
 // What the API answers, for its OpenAPI document; view.ts makes it, and a test holds the two together.
 

@@ -1,6 +1,6 @@
 import type { Database } from '../database/connection.ts';
 import { Image, Ticket } from '../database/models.ts';
-import { liveStatuses } from '../database/states.ts';
+import { liveStatuses } from '../model/states.ts';
 
 /** Ended uploads (rejected, cancelled, expired) that a detail shows: a ticket has at most 1000 live ones, but any number of these. */
 const MAX_ENDED = 100;

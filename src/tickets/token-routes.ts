@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { Token } from '../database/models.ts';
-import { HoplaError } from '../errors.ts';
 import { parseInput } from '../http/json-body.ts';
 import { createRouter, type Routes } from '../http/router.ts';
 import { type CallerState, type createAuthentication, requireUserToken, userCallerOf } from '../identity/bearer.ts';
 import type { Callers } from '../identity/callers.ts';
 import { revokeToken } from '../identity/tokens.ts';
+import { HoplaError } from '../model/errors.ts';
 import { findTicketOf, isId } from './access.ts';
 import { Limit } from './list.ts';
 import type { UploadTokenView } from './schemas.ts';

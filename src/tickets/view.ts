@@ -1,5 +1,5 @@
 import type { Image, Ticket } from '../database/models.ts';
-import { errorKinds, isErrorCode } from '../errors.ts';
+import { errorKinds, isErrorCode } from '../model/errors.ts';
 
 /** Bytes of an image that are here: asked for while it is uploading, and known afterwards. */
 export type OffsetOf = (image: Pick<Image, 'id' | 'staging'>) => number | Promise<number>;

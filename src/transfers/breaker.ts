@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { HoplaError } from '../errors.ts';
+import { HoplaError } from '../model/errors.ts';
 import type { Storage } from '../storage/port.ts';
 
 /**

@@ -2,9 +2,9 @@ import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image } from '../database/models.ts';
-import { isReceived, isStaged } from '../database/states.ts';
+import { isReceived, isStaged } from '../model/states.ts';
+import type { Staging } from '../staging/local/folder.ts';
 import type { Receipt, Storage } from '../storage/port.ts';
-import type { Staging } from '../uploads/staging.ts';
 import type { TransferEnd } from './failure.ts';
 import type { Claim, OwedImage } from './queue.ts';
 

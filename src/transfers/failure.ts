@@ -1,9 +1,9 @@
 import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
-import { owedStatuses } from '../database/states.ts';
-import type { ErrorCode, HoplaError } from '../errors.ts';
-import { type ImageChanges, moveImage } from '../tickets/transition.ts';
+import { type ImageChanges, moveImage } from '../ledger/move-images.ts';
+import type { ErrorCode, HoplaError } from '../model/errors.ts';
+import { owedStatuses } from '../model/states.ts';
 import type { Breaker } from './breaker.ts';
 import { type Claim, inside, type OwedImage } from './queue.ts';
 

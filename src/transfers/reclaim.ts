@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { Peers } from '../cluster/membership-unix.ts';
 import type { Database } from '../database/connection.ts';
-import type { Peers } from '../uploads/peers.ts';
 import { HEARTBEAT_SECONDS, queueOf } from './queue.ts';
 
 /** Brings back the transfers of processes that ended in the middle of them. */

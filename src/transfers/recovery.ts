@@ -3,12 +3,12 @@ import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, type Ticket } from '../database/models.ts';
-import { type ImageStatus, isStaged, owedStatuses, stagedStatuses } from '../database/states.ts';
 import { sweepTokens } from '../identity/sweep.ts';
+import { expireTickets } from '../ledger/expire.ts';
+import { type ImageStatus, isStaged, owedStatuses, stagedStatuses } from '../model/states.ts';
+import type { Staging } from '../staging/local/folder.ts';
+import type { Quarantine } from '../staging/local/quarantine.ts';
 import { isId } from '../tickets/access.ts';
-import { expireTickets } from '../tickets/expire.ts';
-import type { Quarantine } from '../uploads/quarantine.ts';
-import type { Staging } from '../uploads/staging.ts';
 import { enqueueAgain, queueOf } from './queue.ts';
 
 export type RecoveryDeps = {

@@ -1,17 +1,17 @@
 import type { Logger } from 'pino';
 import type { Image, Ticket } from '../database/models.ts';
 import { isDatabaseOutage } from '../database/outage.ts';
-import { HoplaError } from '../errors.ts';
-import type { Reach } from '../failpoints.ts';
-import type { ReportProgress } from '../progress/hub.ts';
+import type { ReportProgress } from '../events/hub.ts';
+import type { Change } from '../ledger/count-and-announce.ts';
+import { HoplaError } from '../model/errors.ts';
+import type { Reach } from '../runtime/failpoints.ts';
 import type { Receipt } from '../storage/port.ts';
-import type { Change } from '../tickets/changes.ts';
 import { type EndedDeps, forgetStaged, settleEnded, settleUnwanted } from './ended.ts';
 import { type FailureDeps, recordFailure, type TransferEnd } from './failure.ts';
+import type { Records } from './grouped-records.ts';
+import type { PrepareSending, Sending } from './prepare.ts';
 import type { Claim, OwedImage } from './queue.ts';
-import type { Records } from './records.ts';
-import type { PrepareSending, Sending } from './send.ts';
-import type { TakeTurn } from './turns.ts';
+import type { TakeTurn } from './send-slots.ts';
 
 export type TransferDeps = FailureDeps &
   EndedDeps & {

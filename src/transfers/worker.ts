@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Image } from '../database/models.ts';
-import type { ReceivedImage } from '../tickets/receive.ts';
-import { type HeldClaim, holdClaims } from './claims.ts';
+import type { ReceivedImage } from '../ledger/receive-images.ts';
 import { forgetEnded } from './ended.ts';
 import { ClaimLost, handBack } from './failure.ts';
+import { type HeldClaim, holdClaims } from './leases.ts';
 import { queueOf } from './queue.ts';
+import { createTurns, type TakeTurn } from './send-slots.ts';
 import { type TransferDeps, transferImage } from './transfer.ts';
-import { createTurns, type TakeTurn } from './turns.ts';
 
 export type Workers = {
   /** Looks into the queue now. */

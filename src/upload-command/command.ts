@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { ProblemError } from 'hopla/client';
-import { UsageError } from '../admin/terminal/question.ts';
-import { speakTo } from '../admin/terminal/run.ts';
+import { UsageError } from '../admin/cli/question.ts';
+import { speakTo } from '../admin/cli/run.ts';
 import { plain, plainJson, say } from '../terminal/plain-text.ts';
 import { findDestination } from './destination.ts';
 import { barDisplay, plainDisplay } from './display.ts';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { UsageError } from '../admin/terminal/question.ts';
+import { UsageError } from '../admin/cli/question.ts';
 
 export type Destination = { url: string; token: string };
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, realpath, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { UsageError } from '../admin/terminal/question.ts';
+import { UsageError } from '../admin/cli/question.ts';
 import { plain } from '../terminal/plain-text.ts';
 
 /** A file to upload. `slot` is the same as long as the file is: a later run finds its upload by it. */

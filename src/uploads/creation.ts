@@ -1,16 +1,16 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Holders } from '../cluster/ownership.ts';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
-import { HoplaError } from '../errors.ts';
+import { claimPlace, findPlaceTaken, type PlaceRequest } from '../ledger/claim-slots.ts';
+import type { Arrivals } from '../ledger/grouped-writes.ts';
+import { HoplaError } from '../model/errors.ts';
+import type { ImageLimits } from '../model/image-limits.ts';
 import { inMillions } from '../model/limit-words.ts';
-import type { Arrivals } from '../tickets/arrivals.ts';
-import { claimPlace, findPlaceTaken, type PlaceRequest } from '../tickets/claim.ts';
+import type { Staging } from '../staging/local/folder.ts';
 import type { DailyImages } from '../tickets/quotas.ts';
-import type { Holders } from './holders.ts';
-import type { ImageLimits } from './image-limits.ts';
-import { invalidMetadata, parseMetadata, textOf } from './metadata.ts';
-import type { Staging } from './staging.ts';
+import { invalidMetadata, parseMetadata, textOf } from './tus/metadata.ts';
 
 /** What the headers of a tus creation request say. */
 export type Creation = {

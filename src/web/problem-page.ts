@@ -1,6 +1,6 @@
-import { type ErrorCode, errorKinds } from '../errors.ts';
+import { problems } from '../api-docs/error-catalogue.ts';
+import { type ErrorCode, errorKinds } from '../model/errors.ts';
 import { escapeHtml } from './document.ts';
-import { problems } from './problems.ts';
 
 export function problemTitle(code: ErrorCode): string {
   return errorKinds[code].title;

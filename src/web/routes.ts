@@ -1,9 +1,9 @@
-import { HoplaError, isErrorCode } from '../errors.ts';
 import type { State } from '../http/app.ts';
 import { createRouter, type Routes } from '../http/router.ts';
+import { HoplaError, isErrorCode } from '../model/errors.ts';
 import { pickerTypes } from '../model/image-kinds.ts';
-import { parseCloudinaryUrl } from '../storage/cloudinary-account.ts';
-import type { ImageLimits } from '../uploads/image-limits.ts';
+import type { ImageLimits } from '../model/image-limits.ts';
+import { parseCloudinaryUrl } from '../storage/cloudinary/account.ts';
 import { loadAssets } from './assets.ts';
 import { type HtmlDocument, textPage, uploadPage } from './document.ts';
 import { problemBody, problemList, problemTitle } from './problem-page.ts';

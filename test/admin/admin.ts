@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { adminCommand } from '../../src/admin/commands.ts';
+import { adminCommand } from '../../src/admin/cli/commands.ts';
 import { openAdminEnvironment } from '../../src/admin/environment.ts';
 import type { Config } from '../../src/config.ts';
 import type { Json } from '../support/client.ts';

@@ -1,9 +1,9 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Database } from '../../src/database/connection.ts';
 import type { Image } from '../../src/database/models.ts';
-import { type ImageStatus, isReceived } from '../../src/database/states.ts';
-import { claimPlaces } from '../../src/tickets/claim.ts';
-import { type ImageChanges, moveImage } from '../../src/tickets/transition.ts';
+import { claimPlaces } from '../../src/ledger/claim-slots.ts';
+import { type ImageChanges, moveImage } from '../../src/ledger/move-images.ts';
+import { type ImageStatus, isReceived } from '../../src/model/states.ts';
 import { enqueueTransfers } from '../../src/transfers/queue.ts';
 
 export type ImageTraits = { filename?: string; staging?: string; size?: number; sha256?: string; md5?: string };

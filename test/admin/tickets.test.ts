@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { expect } from 'chai';
-import { listAllTickets } from '../../src/admin/tickets.ts';
+import { listAllTickets } from '../../src/admin/operations/tickets.ts';
 import { findCaller, issueToken } from '../../src/identity/tokens.ts';
-import { claimPlaces } from '../../src/tickets/claim.ts';
+import { claimPlaces } from '../../src/ledger/claim-slots.ts';
+import { openStaging } from '../../src/staging/local/folder.ts';
 import { TicketQuery } from '../../src/tickets/list.ts';
 import { WATCH_AFTER_EXPIRY_MS } from '../../src/tickets/open.ts';
 import { enqueueTransfers } from '../../src/transfers/queue.ts';
-import { openStaging } from '../../src/uploads/staging.ts';
 import { type Json, until } from '../support/client.ts';
 import { type Desk, listen, openDesk } from './desk.ts';
 

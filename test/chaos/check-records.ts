@@ -6,7 +6,7 @@ const live = ['uploading', 'received', 'transferring', 'stored', 'failed'];
 const unfinished = ['uploading', 'received', 'transferring', 'failed'];
 
 /**
- * Single steps of an image (src/database/states.ts). From `transferring` it may be handed back; a try that is over quickly
+ * Single steps of an image (src/model/states.ts). From `transferring` it may be handed back; a try that is over quickly
  * is not noted as begun, and one whose job was given to another meanwhile may still bring the receipt. An image that comes whole
  * with its creation may begin as `received`.
  */

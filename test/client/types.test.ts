@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type * as client from 'hopla/client';
 import type { z } from 'zod';
-import type { Session } from '../../src/http/openapi/parts.ts';
+import type { Session } from '../../src/api-docs/openapi/parts.ts';
 import type { TicketRequest } from '../../src/tickets/open.ts';
 import type { ImageView, OpenedTicket, TicketDetail, TicketPageView, TicketView } from '../../src/tickets/schemas.ts';
 

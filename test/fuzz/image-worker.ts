@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
-import { createImageInspector, type Inspection } from '../../src/uploads/image-header.ts';
+import { createImageInspector, type Inspection } from '../../src/image-format/inspect.ts';
 import { type Case, corpus, inMemory, makeCase, systematic } from './image-cases.ts';
 
 /** What the supervisor in `image-header.ts` hands over; `current` tells it which case is running. */

@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { expect } from 'chai';
 import pino from 'pino';
-import { errorKinds } from '../../src/errors.ts';
+import { errorKinds } from '../../src/model/errors.ts';
 import { type Api, createApi, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { png } from '../support/images.ts';

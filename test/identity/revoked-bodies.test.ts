@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { setUserEnabled } from '../../src/admin/users.ts';
+import { setUserEnabled } from '../../src/admin/operations/users.ts';
 import { issueToken, revokeToken } from '../../src/identity/tokens.ts';
 import { createApi, type Json, until } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';

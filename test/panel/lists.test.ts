@@ -1,6 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { expect } from 'chai';
-import { readOverview } from '../../src/admin/overview.ts';
+import { readOverview } from '../../src/admin/operations/overview.ts';
 import { searchChanges } from '../../src/admin/search/changes.ts';
 import { searchImages } from '../../src/admin/search/images.ts';
 import { searchTickets, type TicketSearch } from '../../src/admin/search/tickets.ts';

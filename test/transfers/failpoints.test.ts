@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import { passBy, readFailpoints } from '../../src/failpoints.ts';
+import { passBy, readFailpoints } from '../../src/runtime/failpoints.ts';
 
 describe('failpoints', () => {
   it('are off unless somebody asks for them', () => {

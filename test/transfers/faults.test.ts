@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { retryImage } from '../../src/admin/images.ts';
+import { retryImage } from '../../src/admin/operations/images.ts';
 import type { Fault } from '../../src/sandbox/cloudinary/faults.ts';
+import { openStaging } from '../../src/staging/local/folder.ts';
 import { createBoss } from '../../src/transfers/queue.ts';
-import { openStaging } from '../../src/uploads/staging.ts';
 import { type Api, createApi, type Json, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { errorKinds } from '../../src/errors.ts';
+import { errorKinds } from '../../src/model/errors.ts';
 import { imageOriginsOf } from '../../src/web/routes.ts';
 import { type Api, createApi } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';

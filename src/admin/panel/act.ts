@@ -1,7 +1,7 @@
 import type { Database } from '../../database/connection.ts';
-import { HoplaError } from '../../errors.ts';
+import { HoplaError } from '../../model/errors.ts';
 import { isId } from '../../tickets/access.ts';
-import type { Actor } from '../audit.ts';
+import type { Actor } from '../operations/audit.ts';
 import { plainly } from './cells.ts';
 import { field } from './form.ts';
 import type { Show } from './frame.ts';

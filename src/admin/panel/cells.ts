@@ -1,5 +1,5 @@
 import type { Image, Ticket } from '../../database/models.ts';
-import { formatBytes, formatDuration, formatTime } from '../format.ts';
+import { formatBytes, formatDuration, formatTime } from '../operations/format.ts';
 import { type Content, html, type Markup, words } from './html.ts';
 
 /** An error's text without the hint to whoever is at a command line. */

@@ -1,4 +1,4 @@
-import type { Minute } from '../overview.ts';
+import type { Minute } from '../operations/overview.ts';
 import { html, type Markup } from './html.ts';
 
 const WIDTH = 600;

@@ -1,8 +1,8 @@
 import type { PgBoss } from 'pg-boss';
 import type { Database } from '../../database/connection.ts';
-import type { Staging } from '../../uploads/staging.ts';
-import { retryImages } from '../images.ts';
-import type { Failure } from '../overview.ts';
+import type { Staging } from '../../staging/local/folder.ts';
+import { retryImages } from '../operations/images.ts';
+import type { Failure } from '../operations/overview.ts';
 import { imageLink, plainly, time } from './cells.ts';
 import type { PanelRoutes } from './guards.ts';
 import { type Content, html, type Markup, words } from './html.ts';

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { HoplaError } from '../../errors.ts';
+import { HoplaError } from '../../model/errors.ts';
 
 /** A page of ids and a ticket's metadata fit in many times over. */
 const LIMIT_BYTES = 256 * 1024;

@@ -1,7 +1,7 @@
 import type { Database } from '../../database/connection.ts';
-import { HoplaError } from '../../errors.ts';
 import type { State } from '../../http/app.ts';
 import type { RouterContext, Routes } from '../../http/router.ts';
+import { HoplaError } from '../../model/errors.ts';
 import { readForm } from './form.ts';
 import { findSession, isFormToken, type Session } from './session.ts';
 

@@ -1,9 +1,9 @@
 import type { PgBoss } from 'pg-boss';
 import type { Database } from '../../database/connection.ts';
 import { Image } from '../../database/models.ts';
-import { imageStatuses } from '../../database/states.ts';
-import type { Staging } from '../../uploads/staging.ts';
-import { retryImage } from '../images.ts';
+import { imageStatuses } from '../../model/states.ts';
+import type { Staging } from '../../staging/local/folder.ts';
+import { retryImage } from '../operations/images.ts';
 import { imageKeys, imageOrders, type OwnedImage, searchImages } from '../search/images.ts';
 import type { Kind } from './act.ts';
 import { bytes, imageLink, shortId, status, time, userLink } from './cells.ts';

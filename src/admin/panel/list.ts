@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Database } from '../../database/connection.ts';
-import { HoplaError } from '../../errors.ts';
 import { isStorableText } from '../../http/json-body.ts';
 import { findUser } from '../../identity/users.ts';
+import { HoplaError } from '../../model/errors.ts';
 import { isId } from '../../tickets/access.ts';
 import { TicketQuery } from '../../tickets/list.ts';
 import type { Key, Next, Position } from '../search/walk.ts';

@@ -1,5 +1,5 @@
 import type { Database } from '../../database/connection.ts';
-import { auditActions } from '../audit.ts';
+import { auditActions } from '../operations/audit.ts';
 import { changeKeys, changeOrders, type LoggedChange, searchChanges } from '../search/changes.ts';
 import { shortId, time, userLink } from './cells.ts';
 import type { Show } from './frame.ts';

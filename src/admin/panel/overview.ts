@@ -1,9 +1,9 @@
 import { statfs } from 'node:fs/promises';
 import type { Database } from '../../database/connection.ts';
 import type { Check } from '../../http/health.ts';
-import type { Staging } from '../../uploads/staging.ts';
-import { formatBytes, formatDuration } from '../format.ts';
-import { FAILED_COUNTED, type Minute, type Overview, readOverview, type StoreError } from '../overview.ts';
+import type { Staging } from '../../staging/local/folder.ts';
+import { formatBytes, formatDuration } from '../operations/format.ts';
+import { FAILED_COUNTED, type Minute, type Overview, readOverview, type StoreError } from '../operations/overview.ts';
 import { time } from './cells.ts';
 import { chart, topOf } from './chart.ts';
 import { failures } from './failures.ts';

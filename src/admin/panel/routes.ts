@@ -1,9 +1,9 @@
 import type { PgBoss } from 'pg-boss';
-import { HoplaError } from '../../errors.ts';
 import type { Area } from '../../http/app.ts';
 import { createRouter, type Routes } from '../../http/router.ts';
 import type { Callers } from '../../identity/callers.ts';
-import type { RemoteStorage } from '../ticket-delete.ts';
+import { HoplaError } from '../../model/errors.ts';
+import type { RemoteStorage } from '../operations/ticket-delete.ts';
 import { actRoute } from './act.ts';
 import { servePanelAssets } from './assets.ts';
 import { retryAllRoute } from './failures.ts';

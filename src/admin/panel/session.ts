@@ -1,6 +1,6 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Database } from '../../database/connection.ts';
-import type { Actor } from '../audit.ts';
+import type { Actor } from '../operations/audit.ts';
 
 /** What the next page says about the change before it. */
 export type Notice = { kind: 'done' | 'problem'; text: string; lines: string[] };

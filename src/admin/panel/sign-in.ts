@@ -1,13 +1,13 @@
 import type { Database } from '../../database/connection.ts';
 import type { User } from '../../database/models.ts';
-import { HoplaError } from '../../errors.ts';
 import { untilClosed } from '../../http/request.ts';
 import type { Routes } from '../../http/router.ts';
 import type { PasswordChecks } from '../../identity/password-checks.ts';
 import { LONGEST_PASSWORD } from '../../identity/passwords.ts';
 import { Credentials } from '../../identity/routes.ts';
 import { checkCredentials, holdCredentials } from '../../identity/users.ts';
-import { recordChange } from '../audit.ts';
+import { HoplaError } from '../../model/errors.ts';
+import { recordChange } from '../operations/audit.ts';
 import { field } from './form.ts';
 import type { Show } from './frame.ts';
 import {

@@ -1,8 +1,8 @@
 import type { Database } from '../../database/connection.ts';
 import { Ticket } from '../../database/models.ts';
-import type { Staging } from '../../uploads/staging.ts';
-import { deleteTicket, type RemoteStorage } from '../ticket-delete.ts';
-import { closeTicket } from '../tickets.ts';
+import type { Staging } from '../../staging/local/folder.ts';
+import { deleteTicket, type RemoteStorage } from '../operations/ticket-delete.ts';
+import { closeTicket } from '../operations/tickets.ts';
 import type { Kind } from './act.ts';
 import { ticketName } from './cells.ts';
 import { html } from './html.ts';

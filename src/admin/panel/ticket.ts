@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import type { Database } from '../../database/connection.ts';
 import type { Image, Ticket } from '../../database/models.ts';
-import { HoplaError } from '../../errors.ts';
 import { parseInput } from '../../http/json-body.ts';
-import { getTicket } from '../find.ts';
+import { HoplaError } from '../../model/errors.ts';
+import { getTicket } from '../operations/find.ts';
+import { updateTicket } from '../operations/ticket-update.ts';
 import { imageKeys, searchImages } from '../search/images.ts';
-import { updateTicket } from '../ticket-update.ts';
 import { bytes, imageLink, status, time, timeAndDistance, userLink } from './cells.ts';
 import { field } from './form.ts';
 import type { Show } from './frame.ts';

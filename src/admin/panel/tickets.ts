@@ -1,5 +1,5 @@
 import type { Database } from '../../database/connection.ts';
-import { ticketStatuses } from '../../database/states.ts';
+import { ticketStatuses } from '../../model/states.ts';
 import { type OwnedTicket, searchTickets, ticketKeys, ticketOrders } from '../search/tickets.ts';
 import { bytes, status, ticketLink, ticketName, time, userLink } from './cells.ts';
 import type { Show } from './frame.ts';

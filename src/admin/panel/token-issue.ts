@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Database } from '../../database/connection.ts';
-import { HoplaError } from '../../errors.ts';
 import { isStorableText, parseInput, UNSTORABLE } from '../../http/json-body.ts';
-import { issueTokenFor } from '../tokens.ts';
+import { HoplaError } from '../../model/errors.ts';
+import { issueTokenFor } from '../operations/tokens.ts';
 import { plainly } from './cells.ts';
 import { field } from './form.ts';
 import type { Show } from './frame.ts';

@@ -1,8 +1,8 @@
 import type { Database } from '../../database/connection.ts';
 import type { Callers } from '../../identity/callers.ts';
+import { endToken, getToken, type OwnedToken, ownedTokens } from '../operations/tokens.ts';
+import { viewToken } from '../operations/view.ts';
 import { searchTokens, tokenKeys, tokenOrders, tokenStates } from '../search/tokens.ts';
-import { endToken, getToken, type OwnedToken, ownedTokens } from '../tokens.ts';
-import { viewToken } from '../view.ts';
 import type { Kind } from './act.ts';
 import { shortId, status, time, timeAndDistance, userLink } from './cells.ts';
 import type { Show } from './frame.ts';

@@ -1,9 +1,9 @@
 import type { Database } from '../../database/connection.ts';
 import { User } from '../../database/models.ts';
-import { HoplaError } from '../../errors.ts';
 import type { Callers } from '../../identity/callers.ts';
-import type { Actor } from '../audit.ts';
-import { setUserEnabled, signUserOut } from '../users.ts';
+import { HoplaError } from '../../model/errors.ts';
+import type { Actor } from '../operations/audit.ts';
+import { setUserEnabled, signUserOut } from '../operations/users.ts';
 import type { Kind } from './act.ts';
 import { html } from './html.ts';
 

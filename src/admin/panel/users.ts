@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { Database } from '../../database/connection.ts';
 import { User } from '../../database/models.ts';
-import { HoplaError } from '../../errors.ts';
 import type { Callers } from '../../identity/callers.ts';
 import { LONGEST_PASSWORD } from '../../identity/passwords.ts';
+import { HoplaError } from '../../model/errors.ts';
 import { isId } from '../../tickets/access.ts';
+import { addUser, changePassword } from '../operations/users.ts';
 import { searchUsers, userKeys, userOrders, userStates } from '../search/users.ts';
-import { addUser, changePassword } from '../users.ts';
 import { status, time, timeAndDistance, userLink } from './cells.ts';
 import { field } from './form.ts';
 import type { Show } from './frame.ts';

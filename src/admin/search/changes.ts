@@ -1,6 +1,6 @@
 import type { Database } from '../../database/connection.ts';
 import { isId } from '../../tickets/access.ts';
-import type { AuditAction } from '../audit.ts';
+import type { AuditAction } from '../operations/audit.ts';
 import { type Condition, contains, type Found, inOrder, type Position, walk } from './walk.ts';
 
 /** One line of the audit log. */

@@ -1,6 +1,6 @@
 import type { Database } from '../../database/connection.ts';
 import { Ticket, type User } from '../../database/models.ts';
-import type { TicketStatus } from '../../database/states.ts';
+import type { TicketStatus } from '../../model/states.ts';
 import { isId } from '../../tickets/access.ts';
 import { type Condition, contains, type Found, inOrder, type Position, type Walk, walk } from './walk.ts';
 

@@ -1,6 +1,6 @@
 import type { Database } from '../../database/connection.ts';
 import { isId } from '../../tickets/access.ts';
-import { type OwnedToken, ownedTokens } from '../tokens.ts';
+import { type OwnedToken, ownedTokens } from '../operations/tokens.ts';
 import { type Condition, contains, type Found, inOrder, type Position, walk } from './walk.ts';
 
 /** `valid` says nothing of the user, who may be disabled. */
