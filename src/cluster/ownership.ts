@@ -4,9 +4,9 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../model/errors.ts';
+import { isId } from '../model/ids.ts';
 import type { Intake } from '../staging/ingest.ts';
 import type { Staging } from '../staging/local/folder.ts';
-import { isId } from '../tickets/access.ts';
 import type { LocalLocker } from './local-lock.ts';
 import type { HandOver, Peers } from './membership-unix.ts';
 

@@ -5,43 +5,7 @@ import { Image, Ticket } from '../database/models.ts';
 import { type Announced, readAnnounced } from '../ledger/count-and-announce.ts';
 import { keepListening } from './pg-listener.ts';
 import { createOthers } from './progress-relay.ts';
-
-/** One committed change of a ticket: the ticket after it, and the image that it was about, if any. */
-export type Announcement = { ticket: Ticket; image: Image | null };
-
-/** How many bytes of an image have made one leg of its way: from the client to here, or from here to the storage. */
-export type Progress = {
-  ticketId: string;
-  userId: string;
-  imageId: string;
-  leg: 'upload' | 'transfer';
-  bytes: number;
-  total: number | null;
-};
-export type ReportProgress = (progress: Progress) => void;
-
-/** Who listens. `onResync` says that announcements may have been missed: read the truth again. */
-export type Listener = { onChange(change: Announcement): void; onProgress(progress: Progress): void; onResync(): void };
-export type Topic = { ticketId: string } | { userId: string };
-
-/** Which image changed, and to what; known without reading the change itself. */
-export type Heading = Pick<Image, 'ticketId' | 'staging' | 'status' | 'size'> & { imageId: string; userId: string };
-/** Who needs to know of every image, and little of each. */
-export type Watcher = Pick<Listener, 'onResync'> & {
-  onImage(heading: Heading): void;
-  /** `fromHere` says that this process reported it, and not another. */
-  onProgress(progress: Progress, fromHere: boolean): void;
-};
-
-/** Brings committed changes from any process to the listeners of this one. */
-export type Hub = {
-  subscribe(topic: Topic, listener: Listener): () => void;
-  /** Calls the watcher for every image, of whichever ticket. */
-  watch(watcher: Watcher): () => void;
-  /** Notes progress; at most four a second per image reach the listeners, the last one always. */
-  report: ReportProgress;
-  close(): Promise<void>;
-};
+import type { Announcement, Heading, Hub, Listener, Progress, Watcher } from './types.ts';
 
 const PROGRESS_MS = 250;
 /** What the triggers announce (migrations), see tickets/changes.ts. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
-import type { Progress } from './hub.ts';
+import type { Progress } from './types.ts';
 
 /**
  * The other processes at this database, which are told of progress here: the database itself says only what is committed.

@@ -3,13 +3,7 @@ import type { Database } from '../database/connection.ts';
 import { Ticket } from '../database/models.ts';
 import type { Caller } from '../identity/tokens.ts';
 import { HoplaError } from '../model/errors.ts';
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-
-/** True for text that can be one of our ids, in the one spelling we hand out. */
-export function isId(text: string): boolean {
-  return UUID.test(text);
-}
+import { isId } from '../model/ids.ts';
 
 /** False when no ticket of that name can be this caller's, whatever the database says. */
 export function mayName(caller: Caller, ticketId: string): boolean {

@@ -2,8 +2,8 @@ import type { QueryBuilder } from 'objection';
 import { z } from 'zod';
 import type { Database } from '../database/connection.ts';
 import { Ticket } from '../database/models.ts';
+import { isId } from '../model/ids.ts';
 import { ticketStatuses } from '../model/states.ts';
-import { isId } from './access.ts';
 
 const DAY_MS = 86_400_000;
 const NO_MOMENT = 'must be an RFC 3339 time or a date YYYY-MM-DD';

@@ -7,7 +7,8 @@ import { type CallerState, type createAuthentication, requireUserToken, userCall
 import type { Callers } from '../identity/callers.ts';
 import { revokeToken } from '../identity/tokens.ts';
 import { HoplaError } from '../model/errors.ts';
-import { findTicketOf, isId } from './access.ts';
+import { isId } from '../model/ids.ts';
+import { findTicketOf } from './access.ts';
 import { Limit } from './list.ts';
 import type { UploadTokenView } from './schemas.ts';
 

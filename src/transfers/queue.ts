@@ -5,9 +5,9 @@ import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { prepared } from '../database/prepared.ts';
 import type { Beside } from '../ledger/move-images.ts';
+import { isId } from '../model/ids.ts';
 import { owedStatuses } from '../model/states.ts';
 import type { Staging } from '../staging/local/folder.ts';
-import { isId } from '../tickets/access.ts';
 
 /** What a job carries; its id is the image's id, so that queueing an image twice makes one job. */
 export type TransferJob = { imageId: string };

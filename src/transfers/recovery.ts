@@ -5,10 +5,10 @@ import type { Database } from '../database/connection.ts';
 import { Image, type Ticket } from '../database/models.ts';
 import { sweepTokens } from '../identity/sweep.ts';
 import { expireTickets } from '../ledger/expire.ts';
+import { isId } from '../model/ids.ts';
 import { type ImageStatus, isStaged, owedStatuses, stagedStatuses } from '../model/states.ts';
 import type { Staging } from '../staging/local/folder.ts';
 import type { Quarantine } from '../staging/local/quarantine.ts';
-import { isId } from '../tickets/access.ts';
 import { enqueueAgain, queueOf } from './queue.ts';
 
 export type RecoveryDeps = {

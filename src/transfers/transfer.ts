@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Image, Ticket } from '../database/models.ts';
 import { isDatabaseOutage } from '../database/outage.ts';
-import type { ReportProgress } from '../events/hub.ts';
+import type { ReportProgress } from '../events/types.ts';
 import type { Change } from '../ledger/count-and-announce.ts';
 import { HoplaError } from '../model/errors.ts';
 import type { Reach } from '../runtime/failpoints.ts';

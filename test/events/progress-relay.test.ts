@@ -3,8 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import pg from 'pg';
 import pino from 'pino';
-import { type Hub, type Progress, startHub } from '../../src/events/hub.ts';
+import { startHub } from '../../src/events/hub.ts';
 import { createOthers } from '../../src/events/progress-relay.ts';
+import type { Hub, Progress } from '../../src/events/types.ts';
 import { until } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 

@@ -2,7 +2,7 @@ import type { Database } from '../../database/connection.ts';
 import { Image, Ticket, User } from '../../database/models.ts';
 import { findUser } from '../../identity/users.ts';
 import { HoplaError } from '../../model/errors.ts';
-import { isId } from '../../tickets/access.ts';
+import { isId } from '../../model/ids.ts';
 
 /** The user with this name, in any case. Throws `not-found`. */
 export async function getUser(db: Database, username: string): Promise<User> {

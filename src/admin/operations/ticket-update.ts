@@ -2,7 +2,7 @@ import type { Database } from '../../database/connection.ts';
 import { Ticket, Token } from '../../database/models.ts';
 import { parseInput } from '../../http/json-body.ts';
 import { HoplaError } from '../../model/errors.ts';
-import { isId } from '../../tickets/access.ts';
+import { isId } from '../../model/ids.ts';
 import { TicketRequest, WATCH_AFTER_EXPIRY_MS } from '../../tickets/open.ts';
 import { type Actor, recordChange, ticketRecord } from './audit.ts';
 import { noTicket } from './find.ts';

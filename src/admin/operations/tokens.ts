@@ -2,7 +2,7 @@ import type { Database } from '../../database/connection.ts';
 import { Token, type User } from '../../database/models.ts';
 import { issueToken, revokeToken } from '../../identity/tokens.ts';
 import { HoplaError } from '../../model/errors.ts';
-import { isId } from '../../tickets/access.ts';
+import { isId } from '../../model/ids.ts';
 import { WATCH_AFTER_EXPIRY_MS } from '../../tickets/open.ts';
 import { type Actor, recordChange } from './audit.ts';
 import { getTicket, getUser } from './find.ts';

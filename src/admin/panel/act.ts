@@ -1,6 +1,6 @@
 import type { Database } from '../../database/connection.ts';
 import { HoplaError } from '../../model/errors.ts';
-import { isId } from '../../tickets/access.ts';
+import { isId } from '../../model/ids.ts';
 import type { Actor } from '../operations/audit.ts';
 import { plainly } from './cells.ts';
 import { field } from './form.ts';

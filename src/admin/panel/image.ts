@@ -1,7 +1,7 @@
 import type { Database } from '../../database/connection.ts';
 import { HoplaError } from '../../model/errors.ts';
+import { isId } from '../../model/ids.ts';
 import type { Staging } from '../../staging/local/folder.ts';
-import { isId } from '../../tickets/access.ts';
 import { type OwnedImage, ownedImages } from '../search/images.ts';
 import { bytes, status, timeAndDistance, userLink } from './cells.ts';
 import type { Show } from './frame.ts';

@@ -3,7 +3,7 @@ import type { Database } from '../../database/connection.ts';
 import { isStorableText } from '../../http/json-body.ts';
 import { findUser } from '../../identity/users.ts';
 import { HoplaError } from '../../model/errors.ts';
-import { isId } from '../../tickets/access.ts';
+import { isId } from '../../model/ids.ts';
 import { TicketQuery } from '../../tickets/list.ts';
 import type { Key, Next, Position } from '../search/walk.ts';
 import type { PanelContext } from './guards.ts';

@@ -4,7 +4,7 @@ import { User } from '../../database/models.ts';
 import type { Callers } from '../../identity/callers.ts';
 import { LONGEST_PASSWORD } from '../../identity/passwords.ts';
 import { HoplaError } from '../../model/errors.ts';
-import { isId } from '../../tickets/access.ts';
+import { isId } from '../../model/ids.ts';
 import { addUser, changePassword } from '../operations/users.ts';
 import { searchUsers, userKeys, userOrders, userStates } from '../search/users.ts';
 import { status, time, timeAndDistance, userLink } from './cells.ts';

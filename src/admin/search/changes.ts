@@ -1,5 +1,5 @@
 import type { Database } from '../../database/connection.ts';
-import { isId } from '../../tickets/access.ts';
+import { isId } from '../../model/ids.ts';
 import type { AuditAction } from '../operations/audit.ts';
 import { type Condition, contains, type Found, inOrder, type Position, walk } from './walk.ts';
 

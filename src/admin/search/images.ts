@@ -1,7 +1,7 @@
 import type { Database } from '../../database/connection.ts';
 import { Image, type Ticket, type User } from '../../database/models.ts';
+import { isId } from '../../model/ids.ts';
 import type { ImageStatus } from '../../model/states.ts';
-import { isId } from '../../tickets/access.ts';
 import { type Condition, contains, type Found, inOrder, type Position, type Walk, walk } from './walk.ts';
 
 export type OwnedImage = Image & Pick<User, 'username'> & Pick<Ticket, 'userId'>;

@@ -1,5 +1,5 @@
 import type { Database } from '../../database/connection.ts';
-import { isId } from '../../tickets/access.ts';
+import { isId } from '../../model/ids.ts';
 import { type OwnedToken, ownedTokens } from '../operations/tokens.ts';
 import { type Condition, contains, type Found, inOrder, type Position, walk } from './walk.ts';
 

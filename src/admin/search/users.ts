@@ -1,6 +1,6 @@
 import type { Database } from '../../database/connection.ts';
 import { User } from '../../database/models.ts';
-import { isId } from '../../tickets/access.ts';
+import { isId } from '../../model/ids.ts';
 import { type Condition, contains, type Found, inOrder, type Position, walk } from './walk.ts';
 
 export const userOrders = ['name', 'newest', 'oldest'] as const;

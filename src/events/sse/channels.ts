@@ -3,7 +3,7 @@ import { Ticket } from '../../database/models.ts';
 import type { Piece } from '../../http/detached-socket.ts';
 import type { Details, WrittenDetail } from '../../tickets/details.ts';
 import type { OffsetOf } from '../../tickets/view.ts';
-import type { Hub, Listener, Topic } from '../hub.ts';
+import type { Hub, Listener, Topic } from '../types.ts';
 import { type EventStream, toPieceOfJson } from './event-stream.ts';
 import { TicketChannel } from './ticket-channel.ts';
 import { UserChannel } from './user-channel.ts';

@@ -1,6 +1,6 @@
 import type { Piece } from '../../http/detached-socket.ts';
 import { type OffsetOf, viewImage, viewTicket } from '../../tickets/view.ts';
-import type { Announcement, Progress } from '../hub.ts';
+import type { Announcement, Progress } from '../types.ts';
 import { type StreamEvent, toPieceOf } from './event-stream.ts';
 
 /** Makes the same text once for all listeners who know us by the same name; there is one such name, or a few. */

@@ -15,7 +15,7 @@ import { isTerminal } from '../../model/states.ts';
 import { findTicketOf, mayName, owned } from '../../tickets/access.ts';
 import type { Details } from '../../tickets/details.ts';
 import type { OffsetOf } from '../../tickets/view.ts';
-import type { Hub } from '../hub.ts';
+import type { Hub } from '../types.ts';
 import { type Channel, createChannels } from './channels.ts';
 import { EventStream, eventStreamHeaders } from './event-stream.ts';
 import { createStreamLimits, type StreamLimitsOptions } from './stream-limits.ts';

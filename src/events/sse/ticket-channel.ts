@@ -3,7 +3,7 @@ import type { Piece } from '../../http/detached-socket.ts';
 import { isTerminal } from '../../model/states.ts';
 import type { Detail, WrittenDetail } from '../../tickets/details.ts';
 import type { OffsetOf } from '../../tickets/view.ts';
-import type { Announcement, Listener, Progress } from '../hub.ts';
+import type { Announcement, Listener, Progress } from '../types.ts';
 import { type EventStream, toPieceOf } from './event-stream.ts';
 import { perBaseUrl, toChangePiece, toProgressPiece } from './frames.ts';
 import { Turns } from './serial-queue.ts';

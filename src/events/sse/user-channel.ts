@@ -1,5 +1,5 @@
 import type { OffsetOf } from '../../tickets/view.ts';
-import type { Announcement, Listener, Progress } from '../hub.ts';
+import type { Announcement, Listener, Progress } from '../types.ts';
 import type { EventStream } from './event-stream.ts';
 import { perBaseUrl, toChangePiece, toProgressPiece } from './frames.ts';
 import { Turns } from './serial-queue.ts';

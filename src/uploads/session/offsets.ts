@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Peers } from '../../cluster/membership-unix.ts';
-import type { Hub } from '../../events/hub.ts';
+import type { Hub } from '../../events/types.ts';
 import { createGate } from '../../runtime/semaphore.ts';
 import type { Staging } from '../../staging/local/folder.ts';
 import type { OffsetOf } from '../../tickets/view.ts';

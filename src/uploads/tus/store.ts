@@ -2,15 +2,15 @@ import type { AsyncLocalStorage } from 'node:async_hooks';
 import { FileStore } from '@tus/file-store';
 import { Upload } from '@tus/utils';
 import { Image, type Ticket } from '../../database/models.ts';
-import type { ReportProgress } from '../../events/hub.ts';
+import type { ReportProgress } from '../../events/types.ts';
 import type { Caller } from '../../identity/tokens.ts';
 import { moveImage } from '../../ledger/move-images.ts';
 import { HoplaError } from '../../model/errors.ts';
+import { isId } from '../../model/ids.ts';
 import type { ImageLimits } from '../../model/image-limits.ts';
 import { isReceived } from '../../model/states.ts';
 import type { Facts } from '../../staging/ingest.ts';
 import type { Lent } from '../../staging/local/buffer-pool.ts';
-import { isId } from '../../tickets/access.ts';
 import { assertSize, imageTooLarge } from '../creation.ts';
 import { appendBody } from '../session/body-writer.ts';
 import {
