@@ -165,7 +165,7 @@ export const problems: Record<ErrorCode, Explanation> = {
   },
   'user-staging-full': {
     meaning:
-      'Photos wait here until the storage has them, and those of one user have all the room that a user may have.',
+      'Photos wait here until the storage has them, and those of one user, or of one ticket, have all the room that they may have.',
     remedy: PASSES,
   },
   'storage-refused': {

@@ -27,6 +27,7 @@ export async function hoplaTarget(site: Site, plan: Plan): Promise<Target> {
   let tokens: string[] = [];
   let watcher: Watcher | undefined;
 
+  const budget = `${site.disk ? Math.floor(0.75 * site.disk.bytes) : 512 * MIB}`;
   return {
     postgres,
     program: main,
@@ -36,7 +37,10 @@ export async function hoplaTarget(site: Site, plan: Plan): Promise<Target> {
       CLOUDINARY_URL: site.cloudinaryUrl,
       DATA_DIR: join(directory, 'data'),
       STAGING_DIR: site.stagingDirectory,
-      STAGING_BUDGET_BYTES: `${site.disk ? Math.floor(0.75 * site.disk.bytes) : 512 * MIB}`,
+      STAGING_BUDGET_BYTES: budget,
+      // A lone user is to be able to fill the disk.
+      MAX_BYTES_IN_FLIGHT: budget,
+      MAX_TICKET_BYTES_IN_FLIGHT: budget,
       STAGING_FREE_BYTES: `${site.disk ? 4 * MIB : 0}`,
       MAX_IMAGE_BYTES: `${8 * MIB}`,
       MAX_CREATIONS_PER_MINUTE: '1000000',
