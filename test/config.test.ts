@@ -148,6 +148,18 @@ describe('configuration', () => {
       .and.not.have.property('DATABASE_URL');
   });
 
+  it('gives a user a quarter of the staging and a ticket half of that, and neither too little for two of the largest images', () => {
+    const sharesOf = (settings: Record<string, string>) => {
+      const config = readConfig(settings);
+      return [config.MAX_BYTES_IN_FLIGHT, config.MAX_TICKET_BYTES_IN_FLIGHT];
+    };
+    expect(sharesOf({})).to.deep.equal([2.5 * 1024 ** 3, 1.25 * 1024 ** 3]);
+    expect(sharesOf({ MAX_BYTES_IN_FLIGHT: '1000000000' })).to.deep.equal([1e9, 5e8]);
+    const small = { STAGING_BUDGET_BYTES: '3000000', MAX_IMAGE_BYTES: '1000000' };
+    expect(sharesOf(small)).to.deep.equal([2e6, 2e6]);
+    expect(sharesOf({ ...small, MAX_IMAGE_BYTES: '3000000' })).to.deep.equal([3e6, 3e6]);
+  });
+
   it('masks what is secret', () => {
     const described = describeConfig(
       readConfig({
