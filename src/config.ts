@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { formats, imageKinds, knownTypes } from './model/image-kinds.ts';
-import { parseCloudinaryUrl } from './storage/cloudinary/account.ts';
+import { assertStorageUrl } from './storage/url.ts';
 
 const MIB = 1024 * 1024;
 
@@ -34,9 +34,9 @@ const url = (...protocols: string[]) =>
       (text) => protocols.includes(URL.parse(text)?.protocol ?? ''),
       `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
     );
-const cloudinaryUrl = z.string().superRefine((text, context) => {
+const storageUrl = z.string().superRefine((text, context) => {
   try {
-    parseCloudinaryUrl(text);
+    assertStorageUrl(text);
   } catch (error) {
     context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : 'is not valid' });
   }
@@ -111,9 +111,15 @@ const settings = {
     meaning: 'database connections of one process, the queue not counted',
   },
   CLOUDINARY_URL: {
-    schema: cloudinaryUrl,
+    schema: storageUrl,
     example: 'cloudinary://KEY:SECRET@CLOUD',
     meaning: 'where images go; unset: a local sandbox under DATA_DIR',
+    secret: true,
+  },
+  STORAGE_URL: {
+    schema: storageUrl,
+    example: 'cloudinary://KEY:SECRET@CLOUD',
+    meaning: 'the same by a name for every kind of store; only one of the two may be set',
     secret: true,
   },
   CLOUDINARY_FOLDER: {
@@ -335,9 +341,12 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   }
   if (values.METRICS_PORT !== undefined && values.METRICS_PORT !== 0 && values.METRICS_PORT === values.PORT)
     problems.push(`METRICS_PORT="${values.METRICS_PORT}" must be another port than PORT. Example: METRICS_PORT=9464`);
+  if (values.STORAGE_URL !== undefined && values.CLOUDINARY_URL !== undefined)
+    problems.push('STORAGE_URL=(hidden) and CLOUDINARY_URL=(hidden) both say where images go. Set one of them.');
   if (problems.length > 0)
     throw new ConfigError(`The configuration has problems:\n${problems.map((line) => `  ${line}`).join('\n')}`);
   const config = values as Config;
+  config.STORAGE_URL ??= config.CLOUDINARY_URL;
   config.DATA_DIR = resolve(config.DATA_DIR);
   config.STAGING_DIR = resolve(config.STAGING_DIR ?? `${config.DATA_DIR}/staging`);
   const { MAX_IMAGE_BYTES: largest, STAGING_BUDGET_BYTES: room } = config;

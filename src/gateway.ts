@@ -58,10 +58,10 @@ import { createOffsets } from './uploads/session/offsets.ts';
 import { createWholes } from './uploads/session/one-shot.ts';
 import { createTusServer } from './uploads/tus/dispatch.ts';
 import { uploadRoutes } from './uploads/tus/routes.ts';
-import { imageOriginsOf, webRoutes } from './web/routes.ts';
+import { webRoutes } from './web/routes.ts';
 
 /** A configuration in which it is settled where the database and the storage are. */
-export type GatewayConfig = Config & { DATABASE_URL: string; CLOUDINARY_URL: string };
+export type GatewayConfig = Config & { DATABASE_URL: string; STORAGE_URL: string };
 
 /** A running gateway. `close` ends it within about 10 s and may be called twice. */
 export type Gateway = {
@@ -170,7 +170,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   starting.defer(() => peers.close());
   // One more than there are workers, for the check that asks whether the storage is back.
   const maxSockets = Math.max(config.TRANSFER_CONCURRENCY, 1) + 1;
-  const storage = openStorage(config, config.CLOUDINARY_URL, maxSockets);
+  const storage = openStorage(config, config.STORAGE_URL, maxSockets);
   starting.defer(() => storage.close());
   const store = await watchLimits(config, storage, log);
   starting.defer(() => store.close());
@@ -312,7 +312,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
     limitWarnings: parts.store.warnings,
     publicUrl: config.PUBLIC_URL,
     passwordChecks,
-    imageOrigins: imageOriginsOf(config.CLOUDINARY_URL),
+    imageOrigins: storage.imageOrigins,
   });
   const routers = [
     identityRoutes({ db, callers, authenticate, sessionHours: config.SESSION_HOURS, passwordChecks }),
@@ -335,7 +335,7 @@ async function createRoutes(parts: Parts, starting: AsyncDisposableStack) {
     healthRoutes(checks),
     panel.router,
     await webRoutes({
-      cloudinaryUrl: config.CLOUDINARY_URL,
+      imageOrigins: storage.imageOrigins,
       publicUrl: config.PUBLIC_URL,
       limits: creation.limits,
       acceptedTypes: config.ACCEPTED_TYPES,

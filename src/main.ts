@@ -34,14 +34,14 @@ async function serve(): Promise<void> {
   // A demo user has no place in a database that somebody set up.
   const local = config.DATABASE_URL === undefined;
   refusePublicSandbox(config, log);
-  if (!local && config.CLOUDINARY_URL === undefined)
+  if (!local && config.STORAGE_URL === undefined)
     log.warn({ folder: config.DATA_DIR }, 'images stay on this machine: set CLOUDINARY_URL to store them elsewhere');
   const sandbox = await startSandbox(config, log);
   running.defer(() => sandbox.close());
   const settled: GatewayConfig = {
     ...config,
     DATABASE_URL: sandbox.databaseUrl,
-    CLOUDINARY_URL: sandbox.cloudinaryUrl,
+    STORAGE_URL: sandbox.cloudinaryUrl,
   };
   let greeting = '';
   const announce = async (url: string) => {
@@ -115,9 +115,9 @@ async function showConfig({ json }: { json?: boolean }): Promise<void> {
     for (const { name, value, meaning } of lines)
       say(process.stdout, `${plain(`${name}=${value}`).padEnd(Math.min(width, 50))}  # ${meaning}\n`);
   }
-  if (config.CLOUDINARY_URL === undefined) return;
+  if (config.STORAGE_URL === undefined) return;
   const { remarksOnLimits } = await import('./storage/limit-remarks.ts');
-  for (const line of await remarksOnLimits(config, config.CLOUDINARY_URL)) say(process.stderr, `${plain(line)}\n`);
+  for (const line of await remarksOnLimits(config, config.STORAGE_URL)) say(process.stderr, `${plain(line)}\n`);
 }
 
 const program = new Command('hopla')

@@ -44,6 +44,10 @@ const bad: Record<string, [value: string, says: string][]> = {
     ['https://key:hunter2@cloud', 'cloudinary://'],
     ['cloudinary://hunter2', 'api_key'],
   ],
+  STORAGE_URL: [
+    ['ftp://key:hunter2@bucket', 'cloudinary://'],
+    ['cloudinary://hunter2', 'api_key'],
+  ],
   CLOUDINARY_FOLDER: [['a b', 'letters']],
   STAGING_BUDGET_BYTES: [
     ['1000', 'at least 1048576'],
@@ -107,6 +111,16 @@ const SECRETS = ['DATABASE_URL', 'CLOUDINARY_URL', 'METRICS_TOKEN'];
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
 describe('configuration', () => {
+  it('takes the address of the store by either of its two names, and not by both', () => {
+    const address = 'cloudinary://1:hunter2@cloud';
+    expect(readConfig({ CLOUDINARY_URL: address }).STORAGE_URL).to.equal(address);
+    expect(readConfig({ STORAGE_URL: address }).STORAGE_URL).to.equal(address);
+    expect(() => readConfig({ CLOUDINARY_URL: address, STORAGE_URL: address }))
+      .to.throw(ConfigError, 'Set one of them')
+      .with.property('message')
+      .that.does.not.contain('hunter2');
+  });
+
   it('has a bad value in this test for every setting that can have one', () => {
     expect([...Object.keys(bad), ...free].sort()).to.deep.equal(
       listSettings()

@@ -42,9 +42,8 @@ export function openAdminEnvironment(config: Config): AdminContext {
       return (await running())?.databaseUrl ?? startDatabase(config, started, log);
     }),
     async storage() {
-      const cloudinaryUrl =
-        config.CLOUDINARY_URL ?? (await running())?.cloudinaryUrl ?? (await startStorage(config, started));
-      return openStorage(config, cloudinaryUrl, MAX_SOCKETS);
+      const url = config.STORAGE_URL ?? (await running())?.cloudinaryUrl ?? (await startStorage(config, started));
+      return openStorage(config, url, MAX_SOCKETS);
     },
     close: () => started.disposeAsync(),
   };

@@ -29,7 +29,7 @@ export async function startSandbox(config: Config, log: Logger): Promise<Sandbox
   await using starting = new AsyncDisposableStack();
   const [postgres, cloudinary] = await Promise.allSettled([
     config.DATABASE_URL === undefined ? startPostgres(config, log) : null,
-    config.CLOUDINARY_URL === undefined ? startCloudinary(config, log) : null,
+    config.STORAGE_URL === undefined ? startCloudinary(config, log) : null,
   ]);
   for (const outcome of [postgres, cloudinary])
     if (outcome.status === 'fulfilled') starting.defer(async () => outcome.value?.close());
@@ -38,7 +38,7 @@ export async function startSandbox(config: Config, log: Logger): Promise<Sandbox
   const started = starting.move();
   return {
     databaseUrl: postgres.value?.databaseUrl ?? config.DATABASE_URL ?? '',
-    cloudinaryUrl: cloudinary.value?.cloudinaryUrl ?? config.CLOUDINARY_URL ?? '',
+    cloudinaryUrl: cloudinary.value?.cloudinaryUrl ?? config.STORAGE_URL ?? '',
     close: () => started.disposeAsync(),
   };
 }

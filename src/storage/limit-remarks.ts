@@ -5,8 +5,8 @@ import { openStorage } from './open.ts';
 const ASK_STORAGE_MS = 3_000;
 
 /** What the storage's own limits mean for the settings, a line each. */
-export async function remarksOnLimits(config: Config, cloudinaryUrl: string): Promise<string[]> {
-  const storage = openStorage(config, cloudinaryUrl, 1);
+export async function remarksOnLimits(config: Config, url: string): Promise<string[]> {
+  const storage = openStorage(config, url, 1);
   try {
     const limits = await storage.limits(AbortSignal.timeout(ASK_STORAGE_MS));
     const { warnings, notes } = compareLimits(config, limits);

@@ -51,6 +51,10 @@ export type StoreLimits = { bytes: number | null; pixels: number | null };
  * `retryAfterMs` when the store said so).
  */
 export interface Storage {
+  /** Origins (`https://host`) from which stored images are fetched. Pages allow images of these alone. */
+  readonly imageOrigins: readonly string[];
+  /** The key that an image has or would have, stored or not. The same for every try. */
+  keyOf(imageId: string): string;
   /** Does all that can be done before an image is sent. Nothing leaves before `Put` is called, and it need never be. */
   prepare(image: StagedImage): Put;
   /** Removes a stored asset; one that is not there is no error. */
@@ -59,4 +63,6 @@ export interface Storage {
   check(signal: AbortSignal): Promise<void>;
   /** What the store takes of our account. */
   limits(signal: AbortSignal): Promise<StoreLimits>;
+  /** Ends the connections. Twice without harm. */
+  close(): void;
 }

@@ -3,14 +3,13 @@ import { createRouter, type Routes } from '../http/router.ts';
 import { HoplaError, isErrorCode } from '../model/errors.ts';
 import { pickerTypes } from '../model/image-kinds.ts';
 import type { ImageLimits } from '../model/image-limits.ts';
-import { parseCloudinaryUrl } from '../storage/cloudinary/account.ts';
 import { loadAssets } from './assets.ts';
 import { type HtmlDocument, textPage, uploadPage } from './document.ts';
 import { problemBody, problemList, problemTitle } from './problem-page.ts';
 
 export type WebSettings = {
-  /** Where images are stored, as `cloudinary://…`: the page may show images from there and from nowhere else. */
-  cloudinaryUrl: string;
+  /** Origins of stored images: the page may show images from there and from nowhere else. */
+  imageOrigins: readonly string[];
   /** Base of the URLs handed to clients, when it is not taken from each request. */
   publicUrl: string | undefined;
   limits: Pick<ImageLimits, 'bytes'>;
@@ -29,7 +28,7 @@ export async function webRoutes(settings: WebSettings): Promise<Routes<State>> {
   const assets = await loadAssets();
   const makePage = (maxImageBytes: number) =>
     uploadPage(assets, {
-      imageOrigins: imageOriginsOf(settings.cloudinaryUrl),
+      imageOrigins: settings.imageOrigins,
       uploadOrigins: settings.publicUrl ? [new URL(settings.publicUrl).origin] : [],
       maxImageBytes,
       accept: pickerTypes(settings.acceptedTypes),
@@ -94,14 +93,4 @@ function sendDocument(ctx: Answering, { html, etag, policy }: HtmlDocument): voi
   ctx.type = 'text/html; charset=utf-8';
   if (ctx.fresh) ctx.status = 304;
   else ctx.body = html;
-}
-
-/** Where a Cloudinary account delivers its images from. */
-export function imageOriginsOf(cloudinaryUrl: string): string[] {
-  const { cloud_name, upload_prefix } = parseCloudinaryUrl(cloudinaryUrl);
-  const { origin, hostname } = new URL(upload_prefix);
-  // A stand-in delivers from where it takes uploads.
-  if (!/^api(-\w+)?\.cloudinary\.com$/.test(hostname)) return [origin];
-  // https://cloudinary.com/documentation/advanced_url_delivery_options: shared, and private CDN distributions.
-  return ['https://res.cloudinary.com', `https://${cloud_name}-res.cloudinary.com`];
 }

@@ -126,9 +126,9 @@ describe('health', () => {
       new URL(gateway.cloudinary.cloudinaryUrl).searchParams.get('upload_prefix') ?? '',
     );
     try {
-      const url = new URL(gateway.config.CLOUDINARY_URL);
+      const url = new URL(gateway.config.STORAGE_URL);
       url.searchParams.set('upload_prefix', proxy.url);
-      await gateway.restart({ CLOUDINARY_URL: url.href });
+      await gateway.restart({ STORAGE_URL: url.href });
       proxy.cut();
       const api = createApi(gateway.url, '');
       const ready = () => api.call('GET', '/readyz', { token: null });

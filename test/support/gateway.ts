@@ -48,7 +48,7 @@ export async function startTestGateway(settings: Settings = {}, log: Logger = si
     PORT: '0',
     DATA_DIR: directory,
     DATABASE_URL: database.databaseUrl,
-    CLOUDINARY_URL: cloudinary.cloudinaryUrl,
+    STORAGE_URL: cloudinary.cloudinaryUrl,
     MAX_CREATIONS_PER_MINUTE: '100000',
     ...settings,
   };

@@ -72,7 +72,7 @@ export async function createHost(): Promise<Host> {
         PORT: new URL(url).port || '0',
         DATA_DIR: directory,
         DATABASE_URL: database.databaseUrl,
-        CLOUDINARY_URL: cloudinary.cloudinaryUrl,
+        STORAGE_URL: cloudinary.cloudinaryUrl,
         LOG_LEVEL: 'debug',
         // Compiled once, not at each start.
         NODE_COMPILE_CACHE: join(directory, 'compiled'),

@@ -141,7 +141,7 @@ describe('an answer of the database that is lost', () => {
     resources.defer(() => boss.stop({ graceful: false }));
     const staging = await openStaging({ directory: gateway.config.STAGING_DIR, budgetBytes: 1e9, freeBytes: 0 });
     const storage = createCloudinaryStorage({
-      ...{ cloudinaryUrl: gateway.config.CLOUDINARY_URL, folder: 'hopla', maxSockets: 2 },
+      ...{ cloudinaryUrl: gateway.config.STORAGE_URL, folder: 'hopla', maxSockets: 2 },
       ...{ minBytesPerSecond: 1e6, answerTimeoutMs: 5_000, idleTimeoutMs: 5_000 },
     });
     resources.defer(() => storage.close());

@@ -75,7 +75,7 @@ describe('a worker', () => {
     const disk = startDiskThread({ directory: staging.directory, sniffs: false, buffers: createBufferPool() });
     resources.defer(() => disk.close());
     const storage = createCloudinaryStorage({
-      cloudinaryUrl: gateway.config.CLOUDINARY_URL,
+      cloudinaryUrl: gateway.config.STORAGE_URL,
       folder: 'hopla',
       maxSockets: 2,
       minBytesPerSecond: 1e6,

@@ -35,7 +35,7 @@ describe('a storage that answers with what nobody can store', () => {
           await this.close();
         },
       };
-      await gateway.restart({ CLOUDINARY_URL: server.cloudinaryUrl });
+      await gateway.restart({ STORAGE_URL: server.cloudinaryUrl });
       const ticket = await api.openTicket(1);
       await tusUpload(jpeg({ bytes: 20_000, seed: what.length }), tusOptions(ticket));
       const tried = await until('two tries', async () => {
@@ -49,7 +49,7 @@ describe('a storage that answers with what nobody can store', () => {
       expect(uploads).to.equal(2);
       expect(JSON.stringify(tried)).not.to.contain(secret);
 
-      await gateway.restart({ CLOUDINARY_URL: gateway.cloudinary.cloudinaryUrl });
+      await gateway.restart({ STORAGE_URL: gateway.cloudinary.cloudinaryUrl });
       expect((await untilCompleted(api, ticket.id)).images[0].error).to.equal(null);
     });
   }

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { errorKinds } from '../../src/model/errors.ts';
-import { imageOriginsOf } from '../../src/web/routes.ts';
+
 import { type Api, createApi } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 
@@ -78,19 +78,6 @@ describe('the files of the pages', () => {
     for (const code of ['no-such-code', 'toString', '%3Cscript%3E']) {
       expect((await get(`/problems/${code}`)).status, code).to.equal(404);
     }
-  });
-
-  it('knows where a Cloudinary account delivers its images from', () => {
-    expect(imageOriginsOf('cloudinary://1:2@demo')).to.deep.equal([
-      'https://res.cloudinary.com',
-      'https://demo-res.cloudinary.com',
-    ]);
-    expect(imageOriginsOf('cloudinary://1:2@demo?upload_prefix=https://api-eu.cloudinary.com')).to.include(
-      'https://res.cloudinary.com',
-    );
-    expect(imageOriginsOf('cloudinary://1:2@demo?upload_prefix=http://127.0.0.1:9000/')).to.deep.equal([
-      'http://127.0.0.1:9000',
-    ]);
   });
 });
 

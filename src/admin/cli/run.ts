@@ -4,9 +4,9 @@ import type { Logger } from 'pino';
 import { connectDatabase, type Database } from '../../database/connection.ts';
 import { isDatabaseOutage } from '../../database/outage.ts';
 import { HoplaError } from '../../model/errors.ts';
+import type { Storage } from '../../storage/port.ts';
 import { plain, plainJson, say } from '../../terminal/plain-text.ts';
 import { type Actor, commandLineActor } from '../operations/audit.ts';
-import type { RemoteStorage } from '../operations/ticket-delete.ts';
 import { confirm, Declined, type Terminal, UsageError } from './question.ts';
 
 /** Where the commands find what they work on. Nothing is opened before it is asked for. */
@@ -15,7 +15,7 @@ export type AdminContext = {
   databaseUrl(): Promise<string>;
   stagingDirectory: string;
   /** The storage that images are in. The caller closes it. */
-  storage(): Promise<RemoteStorage & { close(): void }>;
+  storage(): Promise<Storage>;
   /** Where clients reach the gateway, without a slash at the end; empty when that is not known. */
   publicUrl: string;
   log: Logger;

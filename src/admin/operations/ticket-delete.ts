@@ -10,16 +10,13 @@ import { queueOf } from '../../transfers/queue.ts';
 import { type Actor, recordChange, ticketRecord } from './audit.ts';
 import { noTicket } from './find.ts';
 
-/** The storage, and the key it has for an image whose receipt never came. */
-export type RemoteStorage = Storage & { keyOf(imageId: string): string };
-
 export type DeleteDeps = {
   db: Database;
   by: Actor;
   /** The staging area of this machine; files in others go when their own gateway looks for files without an image. */
   staging: Staging | null;
   /** Null leaves stored images where they are. */
-  storage: RemoteStorage | null;
+  storage: Storage | null;
   /** How long to wait for transfers that are under way, in milliseconds. Only with `storage`. */
   waitMs: number;
   /** Told once, when there is something to wait for. */
@@ -155,7 +152,7 @@ async function clearImages({ db, staging, storage }: DeleteDeps, ticketId: strin
   }
 }
 
-async function removeStored(storage: RemoteStorage, { id, storageKey }: Image): Promise<void> {
+async function removeStored(storage: Storage, { id, storageKey }: Image): Promise<void> {
   await storage.remove(storageKey ?? storage.keyOf(id), AbortSignal.timeout(STORAGE_TIMEOUT_MS));
 }
 

@@ -3,7 +3,7 @@ import type { Area } from '../../http/app.ts';
 import { createRouter, type Routes } from '../../http/router.ts';
 import type { Callers } from '../../identity/callers.ts';
 import { HoplaError } from '../../model/errors.ts';
-import type { RemoteStorage } from '../operations/ticket-delete.ts';
+import type { Storage } from '../../storage/port.ts';
 import { actRoute } from './act.ts';
 import { servePanelAssets } from './assets.ts';
 import { retryAllRoute } from './failures.ts';
@@ -25,7 +25,7 @@ import { userListRoutes, userRoutes } from './users.ts';
 export type PanelDeps = Omit<OverviewDeps, 'show'> &
   Omit<SignInDeps, 'show'> & {
     boss: PgBoss;
-    storage: RemoteStorage;
+    storage: Storage;
     callers: Callers;
     /** Where stored images are shown from. */
     imageOrigins: readonly string[];

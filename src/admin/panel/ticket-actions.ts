@@ -1,7 +1,8 @@
 import type { Database } from '../../database/connection.ts';
 import { Ticket } from '../../database/models.ts';
 import type { Staging } from '../../staging/local/folder.ts';
-import { deleteTicket, type RemoteStorage } from '../operations/ticket-delete.ts';
+import type { Storage } from '../../storage/port.ts';
+import { deleteTicket } from '../operations/ticket-delete.ts';
 import { closeTicket } from '../operations/tickets.ts';
 import type { Kind } from './act.ts';
 import { ticketName } from './cells.ts';
@@ -10,7 +11,7 @@ import { html } from './html.ts';
 /** A person waits for the answer. Transfers end in a second or two, if the storage is well. */
 const TRANSFERS_MS = 10_000;
 
-export function ticketActions(deps: { db: Database; staging: Staging; storage: RemoteStorage }): Kind {
+export function ticketActions(deps: { db: Database; staging: Staging; storage: Storage }): Kind {
   const { db, staging, storage } = deps;
   return {
     name: 'tickets',

@@ -41,3 +41,11 @@ export function parseCloudinaryUrl(text: string): CloudinaryAccount {
   const names = result.error.issues.map((issue) => issue.path.join('.')).join(', ');
   throw new TypeError(`The Cloudinary URL has a missing or invalid ${names}`);
 }
+
+/** Origins from which an account delivers images. */
+export function imageOriginsOf({ cloud_name, upload_prefix }: CloudinaryAccount): string[] {
+  const { hostname, origin } = new URL(upload_prefix);
+  if (!/^api(-\w+)?\.cloudinary\.com$/.test(hostname)) return [origin];
+  // https://cloudinary.com/documentation/advanced_url_delivery_options: shared, and private CDN distributions.
+  return ['https://res.cloudinary.com', `https://${cloud_name}-res.cloudinary.com`];
+}

@@ -6,7 +6,7 @@ import { HoplaError } from '../../model/errors.ts';
 import { displayName } from '../display-name.ts';
 import { createFileSender } from '../file-sender.ts';
 import type { Put, PutOptions, StagedImage, Storage } from '../port.ts';
-import { parseCloudinaryUrl } from './account.ts';
+import { imageOriginsOf, parseCloudinaryUrl } from './account.ts';
 import { type Answer, type Call, type Exchange, prepareExchange } from './http-exchange.ts';
 import { clockOf, holds, isPong, isRemoved, readAsset, readLimits, receiptOf, refusal } from './responses.ts';
 
@@ -26,17 +26,11 @@ export type CloudinaryOptions = {
   now?: () => number;
 };
 
-export type CloudinaryStorage = Storage & {
-  /** The key that an image has or would have, stored or not. */
-  keyOf(imageId: string): string;
-  close(): void;
-};
-
 /**
  * Images go to Cloudinary, streamed by its SDK, under the fixed public id `<folder>/<image id>`. Throws a TypeError when
  * the URL is not one. See `Storage` for the failures; nothing here is tried again over time, that is the queue's work.
  */
-export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryStorage {
+export function createCloudinaryStorage(options: CloudinaryOptions): Storage {
   const { folder, minBytesPerSecond, answerTimeoutMs, idleTimeoutMs, now = Date.now } = options;
   const account = parseCloudinaryUrl(options.cloudinaryUrl);
   const { Agent } = account.upload_prefix.startsWith('http:') ? http : https;
@@ -104,6 +98,8 @@ export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryS
     prepareExchange({ send, agent })({ deadlineMs: answerTimeoutMs, signal });
 
   return {
+    imageOrigins: imageOriginsOf(account),
+    keyOf,
     prepare(image): Put {
       const { content } = image;
       if (content?.length === image.bytes) {
@@ -131,7 +127,6 @@ export function createCloudinaryStorage(options: CloudinaryOptions): CloudinaryS
       const answer = await ask((agent) => cloudinary.api.usage({ ...common, agent }), signal);
       return readLimits(answer, now());
     },
-    keyOf,
     close: () => agent.destroy(),
   };
 }

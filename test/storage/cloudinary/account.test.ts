@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { parseCloudinaryUrl } from '../../../src/storage/cloudinary/account.ts';
+import { imageOriginsOf, parseCloudinaryUrl } from '../../../src/storage/cloudinary/account.ts';
 
 describe('the Cloudinary URL', () => {
   it('gives the account, at Cloudinary itself', () => {
@@ -36,4 +36,17 @@ describe('the Cloudinary URL', () => {
         .and.satisfies((error: Error) => !`${error.stack}`.replace(/\n.*/s, '').includes('hush'));
     });
   }
+
+  it('knows where a Cloudinary account delivers its images from', () => {
+    expect(imageOriginsOf(parseCloudinaryUrl('cloudinary://1:2@demo'))).to.deep.equal([
+      'https://res.cloudinary.com',
+      'https://demo-res.cloudinary.com',
+    ]);
+    expect(
+      imageOriginsOf(parseCloudinaryUrl('cloudinary://1:2@demo?upload_prefix=https://api-eu.cloudinary.com')),
+    ).to.include('https://res.cloudinary.com');
+    expect(
+      imageOriginsOf(parseCloudinaryUrl('cloudinary://1:2@demo?upload_prefix=http://127.0.0.1:9000/')),
+    ).to.deep.equal(['http://127.0.0.1:9000']);
+  });
 });
