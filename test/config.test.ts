@@ -106,7 +106,7 @@ const bad: Record<string, [value: string, says: string][]> = {
 };
 /** Any text that is not empty will do for these. */
 const free = ['HOST', 'DATA_DIR', 'STAGING_DIR'];
-const SECRETS = ['DATABASE_URL', 'CLOUDINARY_URL', 'METRICS_TOKEN'];
+const SECRETS = ['DATABASE_URL', 'CLOUDINARY_URL', 'STORAGE_URL', 'METRICS_TOKEN'];
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
