@@ -10,7 +10,7 @@ import { type Api, createApi, type Json, until, untilCompleted } from '../suppor
 import { sha256Of } from '../support/digest.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
-import { blocksOf, readReadme } from '../support/readme.ts';
+import { blocksOf, readPage } from '../support/pages.ts';
 import { startTcpProxy } from './tcp-proxy.ts';
 
 /** Half of a round trip to the other end of a country. */
@@ -18,7 +18,7 @@ const DELAY_MS = 40;
 /** Where Debian has it, which is on no user's PATH. */
 const PATH = `${process.env.PATH}:/usr/sbin`;
 
-describe('behind nginx, as the README has it, with HTTP/2 and a delay', () => {
+describe('behind nginx, as the documentation has it, with HTTP/2 and a delay', () => {
   const photo = jpeg({ bytes: 8_000_000, seed: 41 });
   const closing = new AsyncDisposableStack();
   let gateway: TestGateway;
@@ -105,9 +105,9 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** nginx with the README's block, word for word, but for the port of hopla. */
+/** nginx with the documented block, word for word, but for the port of hopla. */
 async function startNginx(port: number, upstream: string, closing: AsyncDisposableStack): Promise<void> {
-  const block = blocksOf(readReadme()).find(({ language }) => language === 'nginx')?.text ?? '';
+  const block = blocksOf(readPage('docs/operations.md')).find(({ language }) => language === 'nginx')?.text ?? '';
   expect(block).to.include('proxy_pass http://127.0.0.1:8080;');
   const directory = await mkdtemp(join(tmpdir(), 'hopla-nginx-'));
   closing.defer(() => rm(directory, { recursive: true }));

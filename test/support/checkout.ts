@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { listSettings } from '../../src/config.ts';
 import type { SandboxFile } from '../../src/sandbox/sandbox-file.ts';
 import { until } from './client.ts';
-import { root } from './readme.ts';
+import { root } from './pages.ts';
 
 /** A folder like a fresh checkout in which somebody typed `npm start`, and a second terminal beside it. */
 export type Checkout = SandboxFile & {
