@@ -83,13 +83,14 @@ function createRun(shell: ReturnType<typeof spawn>): Checkout['run'] {
 }
 
 /** What a new terminal has: no settings of hopla, and nothing of the npm that runs these tests. */
-function cleanEnvironment(): NodeJS.ProcessEnv {
+export function cleanEnvironment(): NodeJS.ProcessEnv {
   const settings = new Set<string>(listSettings().map(({ name }) => name));
   const kept = Object.entries(process.env).filter(([name]) => !settings.has(name) && !name.startsWith('npm_'));
   return Object.fromEntries(kept);
 }
 
-function collect(stream: NodeJS.ReadableStream | null): () => string {
+/** What a stream has said so far. */
+export function collect(stream: NodeJS.ReadableStream | null): () => string {
   let text = '';
   stream?.setEncoding('utf8');
   stream?.on('data', (piece: string) => {

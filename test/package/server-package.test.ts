@@ -1,0 +1,137 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import type { SandboxFile } from '../../src/sandbox/sandbox-file.ts';
+import { collect } from '../support/checkout.ts';
+import { createApi, type Json, until, untilCompleted } from '../support/client.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { jpeg } from '../support/images.ts';
+import { prepareTemplate } from '../support/template.ts';
+import { type Installation, install, pack, type Tarball } from './installation.ts';
+
+/** The first start sets up a database before anything else. */
+const START_MS = 60_000;
+
+describe('the tarball of hopla, installed in an empty folder', function () {
+  this.timeout(180_000);
+  const closing = new AsyncDisposableStack();
+  let tarball: Tarball;
+  let installation: Installation;
+  let server: ChildProcess;
+  let printed: () => string;
+  let sandbox: SandboxFile;
+  before(async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'hopla-tarballs-'));
+    closing.defer(() => rm(folder, { recursive: true }));
+    tarball = await pack('.', folder);
+    installation = closing.adopt(await install([join(folder, tarball.filename)]), (made) => made.close());
+  });
+  after(() => closing.disposeAsync());
+
+  it('has JavaScript, declarations and source maps, and no source, test or tool', () => {
+    const paths = tarball.files.map(({ path }) => path);
+    expect(paths).to.include.members(['bin/hopla', 'dist/src/main.js', 'dist/src/main.d.ts', 'dist/src/main.js.map']);
+    expect(paths.filter((path) => /^(test|tools|bench|examples|docs|\.ci)\//.test(path))).to.deep.equal([]);
+    expect(paths.filter((path) => /(?<!\.d)\.tsx?$/.test(path))).to.deep.equal([]);
+  });
+
+  it('says in a line which Node it needs, and ends with 1, where node is older', async function () {
+    const folder = await folderOfOlderNode(installation);
+    if (folder === null) this.skip();
+    const failure = await installation.run('node_modules/.bin/hopla', [], { PATH: `${folder}:/usr/bin:/bin` }).then(
+      () => null,
+      ({ code, stderr }: { code: number; stderr: string }) => ({ code, stderr }),
+    );
+    expect(failure?.code).to.equal(1);
+    expect(failure?.stderr).to.match(/^hopla needs Node 24 or newer, and node here is v\d+\.\d+\.\d+: get it .+\n$/);
+  });
+
+  it('runs a gateway with a database and a store of its own', async () => {
+    server = installation.start('npx', ['hopla'], { PORT: '0' });
+    printed = collect(server.stdout);
+    const ready = until('the gateway says how to reach it', () => installation.has('.hopla/sandbox.json'), START_MS);
+    const ended = once(server, 'exit').then(([code]) => Promise.reject(new Error(`npx hopla ended with ${code}`)));
+    ended.catch(() => {});
+    await Promise.race([ready, ended]);
+    sandbox = JSON.parse(await installation.read('.hopla/sandbox.json')) as SandboxFile;
+    await until('the gateway is ready', async () => (await fetch(new URL('/readyz', sandbox.url))).status === 200);
+  });
+
+  it('serves the page, the panel and the API documents with every file they name', async () => {
+    for (const path of ['/', '/admin/sign-in', '/docs', '/problems']) {
+      const page = await fetch(new URL(path, sandbox.url));
+      expect(page.status, path).to.equal(200);
+      const html = await page.text();
+      const named = [...html.matchAll(/(?:src|href)="(\/[^"#]*)"|"(\/assets\/[^"]+)"/g)].map(
+        ([, a, b]) => a ?? b ?? '',
+      );
+      for (const file of new Set(named)) expect((await fetch(new URL(file, sandbox.url))).status, file).to.equal(200);
+    }
+  });
+
+  it('opens a ticket and delivers a photo that came by HTTP', async () => {
+    const api = createApi(sandbox.url, sandbox.token);
+    const ticket = await api.openTicket(1);
+    const photo = jpeg({ width: 640, height: 480, bytes: 300_000 });
+    const answer = await fetch(ticket.uploadUrl, {
+      method: 'POST',
+      body: new Uint8Array(photo),
+      headers: {
+        Authorization: `Bearer ${ticket.uploadToken}`,
+        'Tus-Resumable': '1.0.0',
+        'Upload-Length': `${photo.length}`,
+        'Content-Type': 'application/offset+octet-stream',
+      },
+    });
+    expect(answer.status).to.equal(201);
+    const { images } = await untilCompleted(api, ticket.id);
+    expect(images[0]).to.include({ size: 300_000, width: 640, height: 480 });
+  });
+
+  it('uploads photos with `npx hopla upload`', async () => {
+    await installation.save('photos/a.jpg', jpeg({ bytes: 50_000, seed: 1 }));
+    await installation.save('photos/b.jpg', jpeg({ bytes: 60_000, seed: 2 }));
+    const printed = await installation.run('npx', ['hopla', 'upload', '--json', 'photos/a.jpg', 'photos/b.jpg']);
+    const { images } = JSON.parse(printed) as Json;
+    expect(images.map((image: Json) => image.status)).to.deep.equal(['stored', 'stored']);
+    const stored = await Promise.all(images.map(async (image: Json) => (await fetch(image.url)).arrayBuffer()));
+    expect(stored.map((bytes) => bytes.byteLength)).to.deep.equal([50_000, 60_000]);
+  });
+
+  it('shows with `npx hopla admin` what was uploaded', async () => {
+    const printed = await installation.run('npx', ['hopla', 'admin', 'tickets', 'list', '--json']);
+    const { items } = JSON.parse(printed) as Json;
+    expect(items.map((ticket: Json) => [ticket.status, ticket.counts.stored])).to.deep.equal([
+      ['completed', 2],
+      ['completed', 1],
+    ]);
+  });
+
+  it('takes a database that a checkout made, and has nothing to migrate there', async () => {
+    const database = closing.adopt(await createTestDatabase(prepareTemplate), (made) => made.drop());
+    const printed = await installation.run('npx', ['hopla', 'migrate'], { DATABASE_URL: database.databaseUrl });
+    expect(printed).to.equal('the tables are up to date\n');
+  });
+
+  it('ends with all it had started on Ctrl-C, and had greeted with commands that work in this folder', async () => {
+    const pidFile = (await installation.run('find', ['.hopla/postgres', '-name', 'postmaster.pid'])).trim();
+    expect(pidFile).to.match(/postmaster\.pid$/);
+    const ended = once(server, 'exit');
+    process.kill(-(server.pid ?? 0), 'SIGINT');
+    await ended;
+    expect(printed()).to.include('npx hopla upload *.jpg').and.include('"msg":"stopped"');
+    expect(installation.has(pidFile), 'the database server has ended').to.equal(false);
+  });
+});
+
+/** The folder of a `node` below version 24 on this machine, or null. */
+async function folderOfOlderNode({ run }: Installation): Promise<string | null> {
+  for (const folder of ['/usr/bin', '/usr/local/bin']) {
+    const version = await run(join(folder, 'node'), ['--version']).catch(() => null);
+    if (version !== null && Number(/^v(\d+)/.exec(version)?.[1]) < 24) return folder;
+  }
+  return null;
+}
