@@ -111,6 +111,6 @@ function compare(file: string, text: string): void {
   const path = join(root, file);
   if (process.env.WRITE) writeFileSync(path, text);
   const current = existsSync(path) ? readFileSync(path, 'utf8') : '';
-  const remedy = 'WRITE=1 npx node test/run.ts test/documents/generated.test.ts';
+  const remedy = 'WRITE=1 npx mocha test/documents/generated.test.ts';
   expect(current === text, `${file} is out of date: ${remedy}`).to.equal(true);
 }

@@ -153,9 +153,7 @@ function checkCommand(command: string): void {
   const settings = words.filter((word) => /^[A-Z_]+=/.test(word));
   for (const setting of settings) {
     const [name = ''] = setting.split('=');
-    expect([...listSettings().map((known) => known.name as string), 'GREP', 'WRITE', 'POSTGRES_PASSWORD']).to.include(
-      name,
-    );
+    expect([...listSettings().map((known) => known.name as string), 'WRITE', 'POSTGRES_PASSWORD']).to.include(name);
   }
   const [program = '', ...args] = command.replaceAll(/^([A-Z_]+=('[^']*'|\S+) )+/g, '').split(' ');
   const rest = args.slice(args.indexOf('--') + 1);
