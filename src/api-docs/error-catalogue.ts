@@ -108,7 +108,7 @@ export const problems: Record<ErrorCode, Explanation> = {
     remedy: 'It may not have been copied or synchronised completely. Open it to check, then choose it again.',
   },
   'slot-mismatch': {
-    meaning: 'A photo of another size is already being uploaded to this place of the ticket.',
+    meaning: 'Another photo already has this place of the ticket: its size or its SHA-256 differs.',
     remedy: 'Remove that one first, or give the new photo a place of its own.',
   },
   'image-too-many-pixels': {

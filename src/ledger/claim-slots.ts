@@ -66,13 +66,15 @@ export async function findPlaceTaken(db: Database, request: PlaceRequest): Promi
     const own = await Image.query(db).findById(request.imageId);
     if (own) return own;
   }
+  // The ticket before the slot: two requests for one slot may race for the last place, and then the other one has taken
+  // both at once. The loser, who found the slot empty first, would be told that the ticket is full.
+  const ticket = await Ticket.query(db).findById(request.ticketId);
   if (request.slot !== null) {
     const image = await Image.query(db)
       .findOne({ ticket_id: request.ticketId, slot: request.slot })
       .whereIn('status', liveStatuses);
-    if (image) return sameSize(image, request);
+    if (image) return sameImage(image, request);
   }
-  const ticket = await Ticket.query(db).findById(request.ticketId);
   if (!ticket) throw new HoplaError('ticket-not-found');
   if (ticket.expired || ticket.expiresAt.getTime() <= Date.now()) throw new HoplaError('ticket-expired');
   if (ticket.claimed >= ticket.expected) {
@@ -81,12 +83,19 @@ export async function findPlaceTaken(db: Database, request: PlaceRequest): Promi
   return null;
 }
 
-function sameSize(image: Image, request: PlaceRequest): Image {
-  if (image.size === request.size) return image;
-  throw new HoplaError(
-    'slot-mismatch',
-    `Slot ${JSON.stringify(request.slot)} holds an image of ${image.size ?? 'unknown'} bytes.`,
-  );
+/**
+ * The image that has the slot, as far as anybody can tell the one that the client means. To a client that means another
+ * photo of that size, our answer would acknowledge bytes that nobody keeps.
+ */
+function sameImage(image: Image, request: PlaceRequest): Image {
+  const slot = `Slot ${JSON.stringify(request.slot)}`;
+  if (image.size !== request.size)
+    throw new HoplaError('slot-mismatch', `${slot} holds an image of ${image.size ?? 'unknown'} bytes.`);
+  const known = image.sha256 ?? image.expectedSha256;
+  const meant = request.facts?.sha256 ?? request.expectedSha256;
+  if (known !== null && meant !== null && known !== meant)
+    throw new HoplaError('slot-mismatch', `${slot} holds an image with another SHA-256.`);
+  return image;
 }
 
 /**

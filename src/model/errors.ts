@@ -30,7 +30,7 @@ export const errorKinds = {
   'idempotency-key-reused': shown(422, 'The idempotency key was used with another body'),
   'ticket-full': shown(422, 'Every place of this ticket is taken'),
   'empty-image': shown(422, 'An image has at least one byte'),
-  'slot-mismatch': shown(422, 'This slot holds an image of another size'),
+  'slot-mismatch': shown(422, 'This slot holds another image'),
   'image-too-many-pixels': shown(422, 'The image has more pixels than allowed'),
   'checksum-mismatch': shown(422, 'The bytes do not match the announced checksum'),
   'upload-finished': shown(422, 'The upload is complete and cannot be taken back'),

@@ -1,5 +1,8 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { expect } from 'chai';
-import { type Api, createApi, untilCompleted } from '../../support/client.ts';
+import { claimPlaces, findPlaceTaken, type PlaceRequest } from '../../../src/ledger/claim-slots.ts';
+import { type Api, createApi, until, untilCompleted } from '../../support/client.ts';
+import { sha256Of } from '../../support/digest.ts';
 import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
 import { jpeg } from '../../support/images.ts';
 import { createEndpoint, expectProblem } from '../raw.ts';
@@ -15,6 +18,10 @@ describe('a slot of a ticket', () => {
   });
   after(() => gateway.close());
 
+  const placeRequest = (ticketId: string): PlaceRequest => ({
+    ...{ ticketId, imageId: randomUUIDv7(), slot: 'last', size: 100, filename: null, uploadMetadata: null },
+    ...{ expectedSha256: null, staging: 'elsewhere', holder: null, facts: null },
+  });
   const open = async (images: number) => {
     const ticket = await api.openTicket(images);
     return { ticket, endpoint: createEndpoint(ticket) };
@@ -72,12 +79,53 @@ describe('a slot of a ticket', () => {
     for (const answer of answers.filter(({ status }) => status !== 201)) expectProblem(answer, 422, 'ticket-full');
   });
 
+  it('is found by who looked for it while another took it, and with it the last place', async () => {
+    const { ticket } = await open(1);
+    const [won, lost] = [placeRequest(ticket.id), placeRequest(ticket.id)];
+    const winner = await gateway.db.transaction();
+    await winner.raw('LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE');
+    const loser = findPlaceTaken(gateway.db, lost);
+    loser.catch(() => {});
+    await until('the loser looks at the ticket', async () => {
+      const { rows } = await gateway.db.raw(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+         AND query LIKE 'select "tickets"%'`,
+      );
+      return rows.length > 0;
+    });
+    await claimPlaces(winner, [won], () => ({ sql: 'SELECT', bindings: [] }));
+    await winner.commit();
+    expect((await loser)?.id).to.equal(won.imageId);
+  });
+
   it('is not for an image of another size', async () => {
     const { endpoint } = await open(2);
     await endpoint.begin({ size: photo.length, metadata: slot });
     expectProblem(await endpoint.create({ size: photo.length + 1, metadata: slot }), 422, 'slot-mismatch');
     expectProblem(await endpoint.create({ size: null, metadata: slot }), 422, 'slot-mismatch');
     await endpoint.begin({ size: photo.length + 1, metadata: { slot: 'another' } });
+  });
+
+  it('is not for another image of the same size, once somebody can tell', async () => {
+    const { ticket, endpoint } = await open(3);
+    const other = Buffer.concat([photo.subarray(0, -1), Buffer.from([(photo.at(-1) ?? 0) ^ 1])]);
+    const create = (body: Buffer, metadata: Record<string, string>) =>
+      endpoint.create({ size: body.length, metadata, body });
+    const first = await create(photo, slot);
+    expect(first.headers['upload-offset']).to.equal(`${photo.length}`);
+    expectProblem(await create(other, slot), 422, 'slot-mismatch');
+    const announced = { ...slot, sha256: sha256Of(other) };
+    expectProblem(await endpoint.create({ size: other.length, metadata: announced }), 422, 'slot-mismatch');
+    const begun = { slot: 'begun', sha256: sha256Of(photo) };
+    await endpoint.begin({ size: photo.length, metadata: begun });
+    expectProblem(
+      await endpoint.create({ size: 30_000, metadata: { ...announced, slot: 'begun' } }),
+      422,
+      'slot-mismatch',
+    );
+    const repeats = [await create(photo, slot), await create(photo, { ...slot, sha256: sha256Of(photo) })];
+    expect(repeats.map(({ headers }) => headers.location)).to.deep.equal(Array(2).fill(first.headers.location));
+    expect((await api.ticket(ticket.id)).images).to.have.lengthOf(2);
   });
 
   it('is free again once its upload has ended', async () => {
