@@ -1,6 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
-import type { State } from '../http/app.ts';
+import type { Context, State } from '../http/app.ts';
 import { isLoopback } from '../http/loopback.ts';
 import { createRouter, type Routes } from '../http/router.ts';
 import { HoplaError } from '../model/errors.ts';
@@ -14,14 +13,14 @@ export type MetricsRoutesDeps = {
 };
 
 /** Headers that a proxy adds: the client behind it is not on this host, although the proxy may be. */
-const PROXY_HEADERS = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip'];
+const PROXY_HEADER = /^(forwarded|via|x-forwarded(-.*)?|x-real-ip|.*-(client|connecting)-ip)$/;
 
 /** `GET /metrics`: for who has the token; without one for everybody on a port of its own, else for this host alone. */
 export function metricsRoutes({ scrape, token, ownPort }: MetricsRoutesDeps): Routes<State> {
   const router = createRouter<State>();
   router.get('/metrics', async (ctx) => {
     if (token !== undefined) assertToken(ctx.get('Authorization'), token);
-    else if (!ownPort && !isFromThisHost(ctx.req)) throw new HoplaError('not-found');
+    else if (!ownPort && !isFromThisHost(ctx)) throw new HoplaError('not-found');
     const { contentType, text } = await scrape();
     ctx.type = contentType;
     ctx.set('Cache-Control', 'no-store');
@@ -41,6 +40,13 @@ function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-function isFromThisHost({ socket, headers }: IncomingMessage): boolean {
-  return isLoopback(socket.remoteAddress ?? '') && !PROXY_HEADERS.some((name) => headers[name] !== undefined);
+/**
+ * True for a program on this host. A page of the Web runs on this host as well, in somebody's browser: it says its origin,
+ * or calls us by a name of its own that leads here (DNS rebinding).
+ */
+function isFromThisHost({ req, hostname }: Context): boolean {
+  const { socket, headers } = req;
+  const forwarded = Object.keys(headers).some((name) => PROXY_HEADER.test(name));
+  const byPage = headers.origin !== undefined || headers['sec-fetch-site'] === 'cross-site' || !isLoopback(hostname);
+  return isLoopback(socket.remoteAddress ?? '') && !forwarded && !byPage;
 }

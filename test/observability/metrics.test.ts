@@ -3,6 +3,7 @@ import { networkInterfaces } from 'node:os';
 import { expect } from 'chai';
 import pino from 'pino';
 import { startGateway } from '../../src/gateway.ts';
+import { sendRequest } from '../http/raw.ts';
 import { createApi, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
@@ -125,12 +126,30 @@ describe('the address of the metrics', () => {
       ['Forwarded', 'for=127.0.0.1'],
       ['X-Real-IP', '127.0.0.1'],
       ['Via', '1.1 proxy'],
+      ['CF-Connecting-IP', '203.0.113.7'],
+      ['True-Client-IP', '203.0.113.7'],
+      ['X-Forwarded-Port', '443'],
     ] as const)
       expect(await statusOf(url, { [name]: value }), `${name}: ${value}`).to.equal(404);
     const outside = Object.values(networkInterfaces())
       .flat()
       .find((address) => address && !address.internal && address.family === 'IPv4');
     if (outside) expect(await statusOf(url.replace('localhost', outside.address))).to.equal(404);
+  });
+
+  it('is not there for a page of the Web in a browser on this host', async () => {
+    await using started = await start();
+    const { url } = started.gateway;
+    for (const line of ['Origin: https://page.example', 'Origin: null', 'Sec-Fetch-Site: cross-site'])
+      expect((await sendRequest(url, ['GET /metrics HTTP/1.1', 'Host: localhost', line])).status, line).to.equal(404);
+    for (const [host, status] of [
+      ['page.example', 404],
+      ['page.example:8080', 404],
+      ['127.0.0.1.page.example', 404],
+      ['localhost', 200],
+      ['[::1]:8080', 200],
+    ] as const)
+      expect((await sendRequest(url, ['GET /metrics HTTP/1.1', `Host: ${host}`])).status, host).to.equal(status);
   });
 
   it('asks for METRICS_TOKEN where that is set, whoever calls', async () => {
