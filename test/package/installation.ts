@@ -1,17 +1,19 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { cleanEnvironment } from '../support/checkout.ts';
 import { root } from '../support/pages.ts';
 
 const execute = promisify(execFile);
 
-/** What `npm pack --json` says of a tarball; sizes in bytes. */
-export type Tarball = { filename: string; unpackedSize: number; files: { path: string }[] };
+type Manifest = { name: string; version: string };
+
+/** Bytes of each file of an installed package, by its path. */
+export type Contents = ReadonlyMap<string, number>;
 
 /** A folder outside the project in which somebody installed the tarballs. */
 export type Installation = {
@@ -23,19 +25,21 @@ export type Installation = {
   save(name: string, content: string | Buffer): Promise<void>;
   read(name: string): Promise<string>;
   has(name: string): boolean;
+  /** What a tarball brought, without the caches that a run leaves. */
+  contentsOf(packageName: string): Promise<Contents>;
   close(): Promise<void>;
 };
 
-/** Packs a package of the project into `destination`; its `prepack` script builds it first. */
-export async function pack(packageFolder: string, destination: string): Promise<Tarball> {
-  const { stdout } = await execute('npm', ['pack', '--json', '--silent', '--pack-destination', destination], {
-    cwd: join(root, packageFolder),
-    maxBuffer: 16 * 1024 * 1024,
-  });
-  const packed: unknown = JSON.parse(stdout.slice(stdout.search(/^[[{]/m)));
-  const [tarball] = Object.values(packed as Record<string, Tarball>);
-  if (tarball === undefined) throw new Error(`npm pack made nothing of ${packageFolder}`);
-  return tarball;
+/**
+ * The tarball of a package of the project: packed into `destination`, which builds it first, or found in the folder that
+ * `HOPLA_TARBALLS` names, where the release put what it is about to publish.
+ */
+export async function packed(packageFolder: string, destination: string): Promise<string> {
+  const manifest = JSON.parse(await readFile(join(root, packageFolder, 'package.json'), 'utf8')) as Manifest;
+  const filename = `${manifest.name}-${manifest.version}.tgz`;
+  if (process.env.HOPLA_TARBALLS) return join(process.env.HOPLA_TARBALLS, filename);
+  await execute('npm', ['pack', '--silent', '--pack-destination', destination], { cwd: join(root, packageFolder) });
+  return join(destination, filename);
 }
 
 /** Installs tarballs into a new folder as `npm install` does for anybody, from the registry and npm's cache. */
@@ -68,6 +72,15 @@ export async function install(tarballs: string[]): Promise<Installation> {
     },
     read: (name) => readFile(join(directory, name), 'utf8'),
     has: (name) => existsSync(join(directory, name)),
+    async contentsOf(packageName) {
+      const folder = join(directory, 'node_modules', packageName);
+      const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+      const paths = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+      const own = paths.filter((path) => !relative(folder, path).startsWith('node_modules/'));
+      return new Map(
+        await Promise.all(own.map(async (path) => [relative(folder, path), (await stat(path)).size] as const)),
+      );
+    },
     close: () => installed.disposeAsync(),
   };
 }

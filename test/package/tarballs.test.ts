@@ -10,7 +10,7 @@ import { createApi, type Json, until, untilCompleted } from '../support/client.t
 import { createTestDatabase } from '../support/database.ts';
 import { jpeg } from '../support/images.ts';
 import { prepareTemplate } from '../support/template.ts';
-import { type Installation, install, pack, type Tarball } from './installation.ts';
+import { type Installation, install, packed } from './installation.ts';
 
 /** The first start sets up a database before anything else. */
 const START_MS = 60_000;
@@ -18,7 +18,6 @@ const START_MS = 60_000;
 describe('the tarball of hopla, installed in an empty folder', function () {
   this.timeout(180_000);
   const closing = new AsyncDisposableStack();
-  let tarball: Tarball;
   let installation: Installation;
   let server: ChildProcess;
   let printed: () => string;
@@ -26,13 +25,12 @@ describe('the tarball of hopla, installed in an empty folder', function () {
   before(async () => {
     const folder = await mkdtemp(join(tmpdir(), 'hopla-tarballs-'));
     closing.defer(() => rm(folder, { recursive: true }));
-    tarball = await pack('.', folder);
-    installation = closing.adopt(await install([join(folder, tarball.filename)]), (made) => made.close());
+    installation = closing.adopt(await install([await packed('.', folder)]), (made) => made.close());
   });
   after(() => closing.disposeAsync());
 
-  it('has JavaScript, declarations and source maps, and no source, test or tool', () => {
-    const paths = tarball.files.map(({ path }) => path);
+  it('has JavaScript, declarations and source maps, and no source, test or tool', async () => {
+    const paths = [...(await installation.contentsOf('hopla')).keys()];
     expect(paths).to.include.members(['bin/hopla', 'dist/src/main.js', 'dist/src/main.d.ts', 'dist/src/main.js.map']);
     expect(paths.filter((path) => /^(test|tools|bench|examples|docs|\.ci)\//.test(path))).to.deep.equal([]);
     expect(paths.filter((path) => /(?<!\.d)\.tsx?$/.test(path))).to.deep.equal([]);
