@@ -46,8 +46,19 @@ const assetSchema = z.object({
 /** An asset as Cloudinary describes it. `existing` says that it was there before and was left as it was. */
 export type Asset = z.output<typeof assetSchema>;
 
-/** The asset of an upload's answer. Throws what `refusal` makes of any other answer. */
-export function readAsset(answer: Answer, nowMs: number): Asset {
+/**
+ * The asset of an upload's answer. Throws `storage-mismatch` for that of another image: a cache or a proxy may mix answers
+ * up, and with the key of an image of the same bytes in our records, the deletion of one would take the other away. The preset
+ * of an account may put a folder before the key.
+ */
+export function readAssetOf(image: Pick<StagedImage, 'id'>, answer: Answer, nowMs: number): Asset {
+  const asset = readAsset(answer, nowMs);
+  if (asset.public_id.endsWith(image.id)) return asset;
+  throw new HoplaError('storage-mismatch', `Cloudinary answered about another asset, ${asset.public_id}`);
+}
+
+/** The asset of an answer. Throws what `refusal` makes of any other answer. */
+function readAsset(answer: Answer, nowMs: number): Asset {
   if (answer.status !== 200) throw refusal(answer, nowMs);
   const result = assetSchema.safeParse(json(answer));
   if (result.success) return result.data;

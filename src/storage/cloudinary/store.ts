@@ -8,7 +8,7 @@ import { createFileSender } from '../file-sender.ts';
 import type { Put, PutOptions, StagedImage, Storage } from '../port.ts';
 import { imageOriginsOf, parseCloudinaryUrl } from './account.ts';
 import { type Answer, type Call, type Exchange, prepareExchange } from './http-exchange.ts';
-import { clockOf, holds, isPong, isRemoved, readAsset, readLimits, receiptOf, refusal } from './responses.ts';
+import { clockOf, holds, isPong, isRemoved, readAssetOf, readLimits, receiptOf, refusal } from './responses.ts';
 
 export type CloudinaryOptions = {
   /** `cloudinary://KEY:SECRET@CLOUD`, with `?upload_prefix=http://…` for a server other than Cloudinary's own. */
@@ -75,9 +75,9 @@ export function createCloudinaryStorage(options: CloudinaryOptions): Storage {
     const limits = { ...options, deadlineMs: answerTimeoutMs + (image.bytes / minBytesPerSecond) * 1000 };
     const answer = await first(limits);
     const clock = clockOf(answer);
-    if (clock === undefined) return readAsset(answer, now());
+    if (clock === undefined) return readAssetOf(image, answer, now());
     clockAheadMs = clock - now();
-    return readAsset(await begin(image, body, overwrite)(limits), now());
+    return readAssetOf(image, await begin(image, body, overwrite)(limits), now());
   };
 
   const store = async (

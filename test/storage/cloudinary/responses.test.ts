@@ -197,6 +197,17 @@ describe('what Cloudinary answers', () => {
     expect(await leftovers.settled(image.path)).to.deep.equal(nothingLeft);
   });
 
+  it('takes no asset of another image for its own, though the bytes are the same', async () => {
+    const image = await staging.stage(gif(2_000));
+    const answerWith = async (public_id: string) => {
+      const { storage } = await start((exchange) => answer(exchange, 200, { ...assetOf(image), public_id }));
+      return storage.prepare(image)({ signal: noAbort });
+    };
+    const error: HoplaError = await answerWith('photos/another').catch((reason) => reason);
+    expect(error.code).to.equal('storage-mismatch');
+    expect((await answerWith(`preset/photos/${image.id}`)).key).to.equal(`preset/photos/${image.id}`);
+  });
+
   it('speaks TLS where the URL says https', async () => {
     const { server } = await start(() => {});
     const cloudinaryUrl = server.cloudinaryUrl.replace('http%3A', 'https%3A');
