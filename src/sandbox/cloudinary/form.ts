@@ -99,7 +99,7 @@ async function spool(
     stream.once('error', reject);
     stream.once('end', resolve);
     stream.on('data', (chunk: Buffer) => {
-      if (bytes >= limit) return;
+      if (bytes >= limit) return reject(new Cut());
       try {
         const taken = chunk.subarray(0, limit - bytes);
         md5.update(taken);
