@@ -4,20 +4,18 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { type Admin, createAdmin } from './admin.ts';
 
 describe('hopla admin tickets delete', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let admin: Admin;
   let api: Api;
   before(async () => {
-    gateway = await startTestGateway();
     admin = createAdmin(gateway.config);
     api = createApi(gateway.url, (await gateway.createUser('owner')).token);
   });
-  after(() => gateway.close());
   afterEach(() => gateway.cloudinary.faults.clear());
 
   const remove = (id: string, ...args: string[]) => admin(['tickets', 'delete', id, '--yes', '--json', ...args]);

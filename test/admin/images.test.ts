@@ -2,21 +2,19 @@ import { rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { listen } from './desk.ts';
 
 describe('hopla admin images', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway({ TRANSFER_ATTEMPTS: '1' });
   let admin: Admin;
   let api: Api;
   before(async () => {
-    gateway = await startTestGateway({ TRANSFER_ATTEMPTS: '1' });
     admin = createAdmin(gateway.config);
     api = createApi(gateway.url, (await gateway.createUser('owner')).token);
   });
-  after(() => gateway.close());
   afterEach(() => gateway.cloudinary.faults.clear());
 
   const pathOf = (id: string) => join(gateway.config.STAGING_DIR, id);

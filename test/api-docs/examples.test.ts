@@ -6,24 +6,22 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { createApi, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 
 const execute = promisify(execFile);
 const examples = fileURLToPath(new URL('../../examples/', import.meta.url));
 
 describe('the examples', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let token: string;
   let directory: string;
   before(async () => {
-    gateway = await startTestGateway();
     token = (await gateway.createUser()).token;
     directory = await mkdtemp(join(tmpdir(), 'hopla-examples-'));
     await writeFile(join(directory, 'photo.jpg'), jpeg({ bytes: 300_000 }));
   });
   after(async () => {
-    await gateway.close();
     await rm(directory, { recursive: true });
   });
 

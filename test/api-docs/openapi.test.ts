@@ -5,17 +5,15 @@ import { TicketQuery } from '../../src/tickets/list.ts';
 import { OpenedTicket, TicketDetail, TicketPageView } from '../../src/tickets/schemas.ts';
 import { createApi, type Json, tusOptions, tusUpload, untilCompleted } from '../support/client.ts';
 import { type Answered, deviationOf, mismatch } from '../support/contract.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 
 describe('the OpenAPI document', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let document: Json;
   before(async () => {
-    gateway = await startTestGateway();
     document = await (await fetch(`${gateway.url}/openapi.json`)).json();
   });
-  after(() => gateway.close());
 
   it('is valid OpenAPI 3.1', async () => {
     const { valid, errors } = await new Validator().validate(structuredClone(document));

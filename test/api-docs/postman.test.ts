@@ -5,16 +5,14 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { openApiDocument } from '../../src/api-docs/openapi.ts';
 import { postmanCollection } from '../../src/api-docs/postman.ts';
 import { createApi, type Json, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 
 describe('the Postman collection', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let collection: Json;
   before(async () => {
-    gateway = await startTestGateway();
     collection = postmanCollection(openApiDocument(packageJson.version));
   });
-  after(() => gateway.close());
 
   it('is the one that npm run postman writes', async () => {
     const written = await readFile(new URL('../../examples/hopla.postman_collection.json', import.meta.url), 'utf8');

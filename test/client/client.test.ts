@@ -8,19 +8,17 @@ import { expect } from 'chai';
 import { type Client, createClient, type PhotoProgress, ProblemError, type TicketEvent } from 'hopla/client';
 import { startTcpProxy } from '../http/tcp-proxy.ts';
 import { until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 
 describe('hopla/client', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway({ TRANSFER_ATTEMPTS: '1' });
   let client: Client;
   let token: string;
   before(async () => {
-    gateway = await startTestGateway({ TRANSFER_ATTEMPTS: '1' });
     token = (await gateway.createUser()).token;
     client = createClient({ url: gateway.url, token });
   });
-  after(() => gateway.close());
 
   const photo = (slot: string, bytes = 20_000, seed = bytes) => ({
     slot,

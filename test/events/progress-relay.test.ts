@@ -7,17 +7,15 @@ import { startHub } from '../../src/events/hub.ts';
 import { createOthers } from '../../src/events/progress-relay.ts';
 import type { Hub, Progress } from '../../src/events/types.ts';
 import { until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 
 const silent = pino({ level: 'silent' });
 
 describe('progress', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   before(async () => {
-    gateway = await startTestGateway();
     await gateway.stop();
   });
-  after(() => gateway.close());
 
   const progressOf = (imageId: string, bytes: number): Progress => ({
     ...{ ticketId: randomUUID(), userId: randomUUID(), imageId },

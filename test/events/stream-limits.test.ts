@@ -1,16 +1,10 @@
 import { expect } from 'chai';
-import { type Api, createApi, until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { until } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { listenTo, type TestListener } from './listener.ts';
 
 describe('open event streams', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway({ MAX_STREAMS_PER_TOKEN: '2', MAX_STREAMS_PER_USER: '3' });
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway({ MAX_STREAMS_PER_TOKEN: '2', MAX_STREAMS_PER_USER: '3' });
 
   it('are few for a token, and for a user with the upload tokens of the tickets; others have their own', async () => {
     const ticket = await api.openTicket(1);

@@ -5,19 +5,13 @@ import pg from 'pg';
 import { issueToken, revokeToken } from '../../src/identity/tokens.ts';
 import { expireTicket } from '../../src/ledger/expire.ts';
 import { open } from '../http/raw.ts';
-import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg, png } from '../support/images.ts';
 import { type Heard, listenTo, rebuild } from './listener.ts';
 
 describe('the events of a ticket', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   const begin = async (ticket: Json, lastEventId?: string) => {
     const listener = await listenTo(ticket.eventsUrl, ticket.uploadToken, lastEventId);

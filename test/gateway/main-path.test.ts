@@ -1,15 +1,11 @@
 import { expect } from 'chai';
 import { createApi, type Json, tusOptions, tusUpload, untilCompleted } from '../support/client.ts';
 import { sha256Of } from '../support/digest.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg, png, webp } from '../support/images.ts';
 
 describe('the way of a photo', () => {
-  let gateway: TestGateway;
-  before(async () => {
-    gateway = await startTestGateway();
-  });
-  after(() => gateway.close());
+  const { gateway } = useGateway();
 
   it('brings three photos of a ticket to the storage byte for byte and keeps none', async () => {
     const api = createApi(gateway.url, (await gateway.createUser()).token);

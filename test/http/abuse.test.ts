@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { expect } from 'chai';
 import { listen } from '../../src/http/server.ts';
-import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { storedAssets } from '../transfers/rig.ts';
 import { createEndpoint, type Endpoint } from '../uploads/raw.ts';
@@ -14,19 +14,15 @@ import { open, sendRequest } from './raw.ts';
 const CONNECTIONS = 2_000;
 
 describe('whoever means no good', () => {
-  let gateway: TestGateway;
-  let api: Api;
+  const { gateway, api } = useGateway();
   let ticket: Json;
   let endpoint: Endpoint;
   let url: string;
   before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
     ticket = await api.openTicket(1000);
     endpoint = createEndpoint(ticket);
     url = await endpoint.begin({ size: 50_000 });
   });
-  after(() => gateway.close());
 
   const md5 = (bytes: Buffer | undefined) =>
     createHash('md5')

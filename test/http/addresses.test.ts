@@ -1,18 +1,16 @@
 import { expect } from 'chai';
 import { createApi, type Json } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { parseAnswer, sendBytes, type WireAnswer } from './raw.ts';
 
 const forwarded = ['X-Forwarded-Host: photos.example.com', 'X-Forwarded-Proto: https', 'X-Forwarded-For: 203.0.113.9'];
 
 describe('addresses in answers', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let token: string;
   before(async () => {
-    gateway = await startTestGateway();
     token = (await gateway.createUser()).token;
   });
-  after(() => gateway.close());
 
   const ask = async (request: string, lines: string[], body = ''): Promise<WireAnswer> => {
     const head = [

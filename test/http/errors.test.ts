@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import pino from 'pino';
 import { errorKinds } from '../../src/model/errors.ts';
 import { type Api, createApi, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { startTestGateway, type TestGateway, useGateway } from '../support/gateway.ts';
 import { png } from '../support/images.ts';
 import { startTcpProxy } from './tcp-proxy.ts';
 
@@ -148,12 +148,11 @@ describe('health', () => {
 });
 
 describe('while the database is away', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let proxy: Awaited<ReturnType<typeof startTcpProxy>>;
   let api: Api;
   let ticketId: string;
   before(async () => {
-    gateway = await startTestGateway();
     proxy = await startTcpProxy(gateway.config.DATABASE_URL);
     await gateway.restart({ DATABASE_URL: proxy.url });
     const { token } = await gateway.createUser('anna', 'correct horse');
@@ -162,7 +161,6 @@ describe('while the database is away', () => {
     proxy.cut();
   });
   after(async () => {
-    await gateway.close();
     await proxy.close();
   });
 

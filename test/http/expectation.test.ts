@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { expect } from 'chai';
-import { type Api, createApi, type Json, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { type Json, untilCompleted } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { open, parseAnswer } from './raw.ts';
 
@@ -37,13 +37,7 @@ const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 
 describe('a client that expects to be told to continue', () => {
   const photo = jpeg({ bytes: 20_000 });
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway({ MAX_IMAGE_BYTES: '100000' });
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway({ MAX_IMAGE_BYTES: '100000' });
 
   const request = (method: string, url: string, token: string, more: string[]) => [
     `${method} ${new URL(url).pathname} HTTP/1.1`,

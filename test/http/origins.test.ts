@@ -1,15 +1,9 @@
 import { expect } from 'chai';
-import { type Answer, type Api, createApi } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import type { Answer } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 
 describe('other origins', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   const origin = { Origin: 'https://app.example.com' };
   const every = async (headers: Record<string, string>): Promise<[about: string, answer: Answer][]> => {

@@ -1,19 +1,13 @@
 import { expect } from 'chai';
 import { listen } from '../../src/http/server.ts';
-import { type Api, createApi, type Json, until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { createApi, type Json, until } from '../support/client.ts';
+import { startTestGateway, useGateway } from '../support/gateway.ts';
 import { open, parseAnswer, sendBytes, sendRequest, type WireAnswer } from './raw.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 describe('requests', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   const get = (path: string, ...lines: string[]) =>
     sendRequest(gateway.url, [

@@ -3,8 +3,8 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { expect } from 'chai';
 import { watchSlowBodies } from '../../src/http/slow-bodies.ts';
-import { type Api, createApi, tusOptions, tusUpload, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { createApi, tusOptions, tusUpload, untilCompleted } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { createEndpoint } from '../uploads/raw.ts';
 import { open } from './raw.ts';
@@ -12,13 +12,7 @@ import { open } from './raw.ts';
 const DRIP_MS = 50;
 
 describe('a request body that comes too slowly', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway({ UPLOAD_IDLE_SECONDS: '1', UPLOAD_MIN_BYTES_PER_SECOND: '10000' });
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway({ UPLOAD_IDLE_SECONDS: '1', UPLOAD_MIN_BYTES_PER_SECOND: '10000' });
 
   /** Sends the head of a request, then its body byte by byte until the connection ends; resolves to what was answered. */
   const drip = async (head: string[], body: Buffer): Promise<string> => {

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { findCaller, issueToken, revokeToken } from '../../src/identity/tokens.ts';
 import { createUser, setUserDisabled } from '../../src/identity/users.ts';
 import { type Api, createApi, type Json, until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 
 /** Who calls. Where a row names no status for one of them, it is the one beside it. */
 const callers = [
@@ -65,18 +65,16 @@ const forEverybody = [
 ];
 
 describe('who may do what', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let routes: string[];
   let owner: Api;
   let ownerId: string;
   before(async () => {
-    gateway = await startTestGateway();
     routes = gateway.routes.flatMap(({ methods, path }) => methods.map((method) => `${method} ${path}`));
     const user = await gateway.createUser('owner');
     ownerId = user.id;
     owner = createApi(gateway.url, user.token);
   });
-  after(() => gateway.close());
 
   for (const [request, none, other, otherUpload, upload, own] of table) {
     it(`${request}: ${[none, other, otherUpload, upload, own].join(' ')}`, async () => {

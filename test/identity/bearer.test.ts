@@ -10,18 +10,16 @@ import { createCallers } from '../../src/identity/callers.ts';
 import type { Caller } from '../../src/identity/tokens.ts';
 import { sendRequest } from '../http/raw.ts';
 import { type Api, createApi, type Json } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 
 describe('the Authorization header', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let token: string;
   let api: Api;
   before(async () => {
-    gateway = await startTestGateway();
     token = (await gateway.createUser()).token;
     api = createApi(gateway.url, token);
   });
-  after(() => gateway.close());
 
   const get = (...lines: string[]) => sendRequest(gateway.url, ['GET /v1/tickets HTTP/1.1', 'Host: x', ...lines]);
 

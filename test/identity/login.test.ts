@@ -3,7 +3,7 @@ import { startSession } from '../../src/admin/panel/session.ts';
 import { checkCredentials, holdCredentials, setUserDisabled, setUserPassword } from '../../src/identity/users.ts';
 import { createClerk } from '../panel/clerk.ts';
 import { type Answer, type Api, createApi, until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { startTestGateway, type TestGateway, useGateway } from '../support/gateway.ts';
 
 describe('logging in', () => {
   let gateway: TestGateway;
@@ -121,11 +121,7 @@ describe('logging in', () => {
 });
 
 describe('logging out', () => {
-  let gateway: TestGateway;
-  before(async () => {
-    gateway = await startTestGateway();
-  });
-  after(() => gateway.close());
+  const { gateway } = useGateway();
 
   it('ends the token at once, and no other of the user', async () => {
     await gateway.createUser('anna', 'correct horse');
@@ -257,12 +253,10 @@ describe('guessing passwords', () => {
 });
 
 describe('a flood of logins', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway({ LOGIN_FAILURES_PER_MINUTE: '1000', TRUST_PROXY: 'true' });
   before(async () => {
-    gateway = await startTestGateway({ LOGIN_FAILURES_PER_MINUTE: '1000', TRUST_PROXY: 'true' });
     await gateway.createUser('anna', 'correct horse');
   });
-  after(() => gateway.close());
 
   /** Bad logins from one network of 64 bits, all at once. */
   function flood(count: number) {
@@ -326,15 +320,13 @@ describe('a flood of logins', () => {
 });
 
 describe('signing out everywhere', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway({ LOGIN_FAILURES_PER_MINUTE: '1000' });
   let anna: { id: string; token: string };
   let api: Api;
   before(async () => {
-    gateway = await startTestGateway({ LOGIN_FAILURES_PER_MINUTE: '1000' });
     anna = await gateway.createUser('anna', 'correct horse');
     api = createApi(gateway.url, '');
   });
-  after(() => gateway.close());
 
   const login = async (password: string): Promise<Answer> =>
     api.call('POST', '/v1/auth/login', { token: null, body: { username: 'anna', password } });

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { setUserEnabled } from '../../src/admin/operations/users.ts';
 import { issueToken, revokeToken } from '../../src/identity/tokens.ts';
 import { createApi, type Json, until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { answerTo, createEndpoint, expectProblem, OFFSET_STREAM, openRequest } from '../uploads/raw.ts';
 
@@ -12,11 +12,7 @@ const SOON_MS = 9_000;
 
 describe('a request body whose token has ended', () => {
   const photo = jpeg({ bytes: 400_000 });
-  let gateway: TestGateway;
-  before(async () => {
-    gateway = await startTestGateway();
-  });
-  after(() => gateway.close());
+  const { gateway } = useGateway();
 
   const newTicket = async () => {
     const user = await gateway.createUser();

@@ -1,20 +1,18 @@
 import { expect } from 'chai';
 import { sweepTokens } from '../../src/identity/sweep.ts';
 import { findCaller, issueToken } from '../../src/identity/tokens.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 
 describe('the sweep of tokens that expired', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let userId: string;
   let lasting: string[];
   before(async () => {
-    gateway = await startTestGateway();
     const user = await gateway.createUser();
     userId = user.id;
     const later = await issueToken(gateway.db, { userId, expiresAt: new Date(Date.now() + 60_000) });
     lasting = [user.token, later.token];
   });
-  after(() => gateway.close());
 
   const expired = (count: number, days: number) =>
     gateway.db.raw(

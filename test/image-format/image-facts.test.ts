@@ -4,8 +4,8 @@ import { claimPlaces } from '../../src/ledger/claim-slots.ts';
 import { recordStored } from '../../src/ledger/record-stored.ts';
 import { unknownFacts } from '../../src/model/image-facts.ts';
 import { samples } from '../fuzz/image-samples.ts';
-import { type Api, createApi, type Json, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { type Json, until, untilCompleted } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg, png } from '../support/images.ts';
 import { createEndpoint, expectProblem } from '../uploads/raw.ts';
 
@@ -13,13 +13,7 @@ const nothing = { sql: 'SELECT', bindings: [] };
 const raws = samples().filter(({ contentType }) => contentType.startsWith('image/x-'));
 
 describe('what is said of an image', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   const send = async (bytes: Uint8Array, images = 1) => {
     const ticket = await api.openTicket(images);

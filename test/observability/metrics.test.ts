@@ -5,15 +5,11 @@ import pino from 'pino';
 import { startGateway } from '../../src/gateway.ts';
 import { sendRequest } from '../http/raw.ts';
 import { createApi, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { startTestGateway, useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 
 describe('the metrics', () => {
-  let gateway: TestGateway;
-  before(async () => {
-    gateway = await startTestGateway({ TRANSFER_ATTEMPTS: '1' });
-  });
-  after(() => gateway.close());
+  const { gateway } = useGateway({ TRANSFER_ATTEMPTS: '1' });
 
   const read = async (): Promise<(name: string) => number> => {
     const response = await fetch(`${gateway.url}/metrics`);

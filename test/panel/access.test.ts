@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { startSession } from '../../src/admin/panel/session.ts';
 import { createUser, setUserDisabled, setUserPassword } from '../../src/identity/users.ts';
 import { createApi } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { startTestGateway, useGateway } from '../support/gateway.ts';
 import { type Clerk, createClerk, hireAdmin, PASSWORD, tokenIn } from './clerk.ts';
 
 const pages = [
@@ -17,14 +17,12 @@ const pages = [
 
 describe('who may use the admin panel', function () {
   this.timeout(60_000);
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let admin: Clerk & { id: string };
   before(async () => {
-    gateway = await startTestGateway();
     admin = await hireAdmin(gateway, 'ada');
     await setUserPassword(gateway.db, admin.id, PASSWORD);
   });
-  after(() => gateway.close());
 
   it('sends strangers to the sign-in page, and from there to where they wanted', async () => {
     const stranger = createClerk(gateway.url);

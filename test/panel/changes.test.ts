@@ -3,22 +3,20 @@ import { findCaller, issueToken } from '../../src/identity/tokens.ts';
 import { checkCredentials } from '../../src/identity/users.ts';
 import { makeImage } from '../admin/things.ts';
 import { createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { type Clerk, hireAdmin, PASSWORD } from './clerk.ts';
 import { logOf, makeFailed, makeTicket } from './premises.ts';
 
 describe('changes in the admin panel', function () {
   this.timeout(60_000);
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let admin: Clerk & { id: string };
   let owner: { id: string; username: string; token: string };
   before(async () => {
-    gateway = await startTestGateway();
     admin = await hireAdmin(gateway, 'ada');
     owner = await gateway.createUser('olga');
   });
-  after(() => gateway.close());
 
   const row = (table: string, id: string): Promise<Json> => gateway.db(table).where({ id }).first();
   const actionsOf = async (id: string) => (await logOf(gateway.db, id)).map(({ action }) => action);

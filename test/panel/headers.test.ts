@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { sendRequest, type WireAnswer } from '../http/raw.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { startTestGateway, useGateway } from '../support/gateway.ts';
 import { type Clerk, hireAdmin } from './clerk.ts';
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND'];
@@ -8,13 +8,11 @@ const ORIGIN = 'Origin: https://evil.example';
 
 describe('headers of answers below /admin', function () {
   this.timeout(60_000);
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let admin: Clerk;
   before(async () => {
-    gateway = await startTestGateway();
     admin = await hireAdmin(gateway, 'ada');
   });
-  after(() => gateway.close());
 
   const expectHeaders = ({ headers, status }: WireAnswer, about: string) => {
     const policy = headers['content-security-policy'] ?? '';

@@ -8,7 +8,7 @@ import { searchTokens } from '../../src/admin/search/tokens.ts';
 import { createUser } from '../../src/identity/users.ts';
 import { makeImage } from '../admin/things.ts';
 import type { Json } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 import { type Clerk, hireAdmin } from './clerk.ts';
 import { makeTicket } from './premises.ts';
 
@@ -31,13 +31,11 @@ function expectHarmless(page: string, where: string): void {
 
 describe('lists in the admin panel', function () {
   this.timeout(60_000);
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let admin: Clerk & { id: string };
   before(async () => {
-    gateway = await startTestGateway();
     admin = await hireAdmin(gateway, 'ada');
   });
-  after(() => gateway.close());
 
   /** The ids that a list shows, as its links have them. */
   const idsIn = (text: string, kind: string) => [

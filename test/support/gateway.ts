@@ -8,6 +8,7 @@ import { type Gateway, type GatewayConfig, startGateway } from '../../src/gatewa
 import { issueToken } from '../../src/identity/tokens.ts';
 import { createUser } from '../../src/identity/users.ts';
 import { type SandboxCloudinary, startSandboxCloudinary } from '../../src/sandbox/cloudinary/server.ts';
+import { type Api, createApi } from './client.ts';
 import { holdToContract } from './contract.ts';
 import { createTestDatabase } from './database.ts';
 import { prepareTemplate } from './template.ts';
@@ -35,6 +36,32 @@ export type TestGateway = {
 export type Settings = Record<string, string>;
 
 const silent = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });
+
+/**
+ * Gives the suite that calls this a gateway: started before its first test, closed after its last one. `api` calls the
+ * gateway as a user of its own. Both may be used from the suite's `before` hooks on, and throw an Error earlier.
+ */
+export function useGateway(settings?: Settings, log?: Logger): { gateway: TestGateway; api: Api } {
+  let gateway: TestGateway | undefined;
+  let api: Api | undefined;
+  before('start a gateway', async () => {
+    gateway = await startTestGateway(settings, log);
+    api = createApi(gateway.url, (await gateway.createUser()).token);
+  });
+  after('close the gateway', () => gateway?.close());
+  return { gateway: standInFor('gateway', () => gateway), api: standInFor('api', () => api) };
+}
+
+/** An object that has the properties of another object, which is made later. */
+function standInFor<T extends object>(name: string, find: () => T | undefined): T {
+  return new Proxy({} as T, {
+    get(_target, property) {
+      const found = find();
+      if (found === undefined) throw new Error(`${name}.${String(property)} is used before the gateway is started`);
+      return Reflect.get(found, property);
+    },
+  });
+}
 
 export async function startTestGateway(settings: Settings = {}, log: Logger = silent): Promise<TestGateway> {
   await using starting = new AsyncDisposableStack();

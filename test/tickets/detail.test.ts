@@ -1,16 +1,10 @@
 import { expect } from 'chai';
-import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { png } from '../support/images.ts';
 
 describe('the detail of a ticket', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   it('shows every field of a stored image', async () => {
     const ticket = await api.openTicket(2);

@@ -2,20 +2,14 @@ import { expect } from 'chai';
 import { connectDatabase } from '../../src/database/connection.ts';
 import { Ticket } from '../../src/database/models.ts';
 import { createDetails } from '../../src/tickets/details.ts';
-import { type Api, createApi, type Json, until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { createApi, type Json, until } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { png } from '../support/images.ts';
 
 const IMAGES = 200;
 
 describe('details that many read', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   /** A ticket whose uploads were all begun, one of them with a name that looks like the field that changes. */
   const openUnfinished = async (): Promise<Json> => {

@@ -3,14 +3,10 @@ import { expect } from 'chai';
 import pg from 'pg';
 import { listTickets, TicketQuery } from '../../src/tickets/list.ts';
 import { type Api, createApi, type Json } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 
 describe('the list of tickets', () => {
-  let gateway: TestGateway;
-  before(async () => {
-    gateway = await startTestGateway();
-  });
-  after(() => gateway.close());
+  const { gateway } = useGateway();
 
   const newUser = async () => {
     const user = await gateway.createUser();

@@ -1,19 +1,13 @@
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
-import { type Answer, type Api, createApi, type Json } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { type Answer, createApi, type Json } from '../support/client.ts';
+import { startTestGateway, useGateway } from '../support/gateway.ts';
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 describe('opening a ticket', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   const open = (body: unknown, headers: Record<string, string> = {}) =>
     api.call('POST', '/v1/tickets', { body, headers });

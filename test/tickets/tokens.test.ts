@@ -1,19 +1,17 @@
 import { expect } from 'chai';
 import { findCaller, issueToken } from '../../src/identity/tokens.ts';
 import { type Api, createApi, type Json, until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { useGateway } from '../support/gateway.ts';
 
 describe('the upload tokens of a ticket', () => {
-  let gateway: TestGateway;
+  const { gateway } = useGateway();
   let owner: Api;
   let userId: string;
   before(async () => {
-    gateway = await startTestGateway();
     const user = await gateway.createUser();
     userId = user.id;
     owner = createApi(gateway.url, user.token);
   });
-  after(() => gateway.close());
 
   const list = async (ticket: Json, query = ''): Promise<Json> =>
     (await owner.call('GET', `/v1/tickets/${ticket.id}/tokens${query}`)).body;

@@ -17,7 +17,7 @@ import { createBoss } from '../../src/transfers/queue.ts';
 import type { TransferDeps } from '../../src/transfers/transfer.ts';
 import { startWorkers, type Workers } from '../../src/transfers/worker.ts';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { startTestGateway, type TestGateway, useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { createHost, type Host } from './child.ts';
 import { type Begun, beginUpload, createLogBook, expectStoredOnce, untilImage } from './rig.ts';
@@ -26,13 +26,7 @@ const small = jpeg({ bytes: 20_000 });
 const whole = { uploadDataDuringCreation: true };
 
 describe('an image that was just received', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway({ TRANSFER_CONCURRENCY: '1' });
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway({ TRANSFER_CONCURRENCY: '1' });
   afterEach(() => gateway.cloudinary.faults.clear());
 
   /** Whether the job, which is there as long as the image is not stored, was claimed in the transaction that queued it. */

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { answer, secret, startScriptedServer } from '../storage/scripted-server.ts';
-import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 
 const asset = { public_id: 'hopla/1', bytes: 10, etag: 'e', secure_url: 'https://example.com/1' };
@@ -14,13 +14,7 @@ const answers: Record<string, unknown> = {
 };
 
 describe('a storage that answers with what nobody can store', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   for (const [what, body] of Object.entries(answers)) {
     it(`is an error with a code, tried again later and later, and the image stays (${what})`, async () => {

@@ -10,24 +10,20 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { findDestination } from '../../src/upload-command/destination.ts';
 import { findPhotos } from '../../src/upload-command/photos.ts';
-import { type Api, createApi, type Json, until } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { type Json, until } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 type Ended = { code: number | null; stdout: string; stderr: string };
 
 describe('hopla upload', () => {
-  let gateway: TestGateway;
-  let api: Api;
+  const { gateway, api } = useGateway();
   let directory: string;
   before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
     directory = await mkdtemp(join(tmpdir(), 'hopla-upload-'));
   });
   after(async () => {
-    await gateway.close();
     await rm(directory, { recursive: true });
   });
 

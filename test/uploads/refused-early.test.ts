@@ -1,8 +1,8 @@
 import { watch } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { expect } from 'chai';
-import { type Api, createApi, type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
-import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
+import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
 import { answerTo, createEndpoint, expectProblem, OFFSET_STREAM, openRequest } from './raw.ts';
 
@@ -10,13 +10,7 @@ const LARGE = 50 * 1024 * 1024;
 const LITTLE = 256 * 1024;
 
 describe('a creation that its ticket refuses', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   /** Files that appear in staging while `run` runs. */
   const filesMadeBy = async (run: () => Promise<void>): Promise<string[]> => {

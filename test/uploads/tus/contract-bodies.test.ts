@@ -2,20 +2,14 @@ import { stat } from 'node:fs/promises';
 import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type Api, createApi, type Json, until, untilCompleted } from '../../support/client.ts';
-import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
+import { type Json, until, untilCompleted } from '../../support/client.ts';
+import { useGateway } from '../../support/gateway.ts';
 import { jpeg } from '../../support/images.ts';
 import { answerTo, createEndpoint, expectProblem, OFFSET_STREAM, openRequest } from '../raw.ts';
 
 describe('the body of an upload', () => {
   const photo = jpeg({ bytes: 900_000 });
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   const open = async (size: number | null = photo.length) => {
     const ticket = await api.openTicket(1);

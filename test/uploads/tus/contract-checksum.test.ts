@@ -3,9 +3,9 @@ import { readdir } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { expect } from 'chai';
 import * as tus from 'tus-js-client';
-import { type Api, createApi, until, untilCompleted } from '../../support/client.ts';
+import { createApi, until, untilCompleted } from '../../support/client.ts';
 import { sha256Of } from '../../support/digest.ts';
-import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
+import { startTestGateway, useGateway } from '../../support/gateway.ts';
 import { jpeg } from '../../support/images.ts';
 import { createHost, type Host } from '../../transfers/child.ts';
 import { answerTo, createEndpoint, expectProblem, OFFSET_STREAM, openRequest, type RawAnswer } from '../raw.ts';
@@ -27,13 +27,7 @@ function damaged(bytes: Buffer): Buffer {
 
 describe('a body with a checksum', () => {
   const photo = jpeg({ bytes: 3_000_000, seed: 31 });
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   const open = async (size: number | null = photo.length, images = 1) => {
     const ticket = await api.openTicket(images);

@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
-import { type Api, createApi, until, untilCompleted } from '../../support/client.ts';
-import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
+import { until, untilCompleted } from '../../support/client.ts';
+import { useGateway } from '../../support/gateway.ts';
 import { jpeg } from '../../support/images.ts';
 import { createEndpoint, expectProblem, expectReadable, OFFSET_STREAM } from '../raw.ts';
 
@@ -9,13 +9,7 @@ const MAX_BYTES = 1_000_000;
 
 describe('creating an upload', () => {
   const photo = jpeg({ bytes: 20_000 });
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway({ MAX_IMAGE_BYTES: `${MAX_BYTES}` });
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway({ MAX_IMAGE_BYTES: `${MAX_BYTES}` });
 
   const open = async (images: number) => {
     const ticket = await api.openTicket(images);

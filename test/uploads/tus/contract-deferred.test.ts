@@ -1,18 +1,12 @@
 import { expect } from 'chai';
-import { type Api, createApi, untilCompleted } from '../../support/client.ts';
-import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
+import { untilCompleted } from '../../support/client.ts';
+import { useGateway } from '../../support/gateway.ts';
 import { jpeg } from '../../support/images.ts';
 import { createEndpoint, expectProblem } from '../raw.ts';
 
 describe('an upload whose length comes later', () => {
   const photo = jpeg({ bytes: 30_000 });
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway({ MAX_IMAGE_BYTES: '100000' });
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway({ MAX_IMAGE_BYTES: '100000' });
 
   const open = async (images = 1) => {
     const ticket = await api.openTicket(images);

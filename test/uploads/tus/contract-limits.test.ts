@@ -1,24 +1,18 @@
 import { expect } from 'chai';
 import { issueToken } from '../../../src/identity/tokens.ts';
-import { type Api, createApi, until, untilCompleted } from '../../support/client.ts';
-import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
+import { createApi, until, untilCompleted } from '../../support/client.ts';
+import { useGateway } from '../../support/gateway.ts';
 import { jpeg } from '../../support/images.ts';
 import { createEndpoint, expectProblem } from '../raw.ts';
 
 const MIB = 1024 * 1024;
 
 describe('the room in staging', () => {
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway({
-      STAGING_BUDGET_BYTES: `${MIB}`,
-      MAX_IMAGE_BYTES: `${MIB}`,
-      TRANSFER_CONCURRENCY: '0',
-    });
-    api = createApi(gateway.url, (await gateway.createUser()).token);
+  const { gateway, api } = useGateway({
+    STAGING_BUDGET_BYTES: `${MIB}`,
+    MAX_IMAGE_BYTES: `${MIB}`,
+    TRANSFER_CONCURRENCY: '0',
   });
-  after(() => gateway.close());
 
   it('is refused when there is none, and comes back with each transfer', async () => {
     const ticket = await api.openTicket(3);
@@ -93,11 +87,7 @@ describe('the room in staging', () => {
 });
 
 describe('the rate of creations', () => {
-  let gateway: TestGateway;
-  before(async () => {
-    gateway = await startTestGateway({ MAX_CREATIONS_PER_MINUTE: '4' });
-  });
-  after(() => gateway.close());
+  const { gateway } = useGateway({ MAX_CREATIONS_PER_MINUTE: '4' });
 
   it('is bounded for each user, and for nothing but creations', async () => {
     const api = createApi(gateway.url, (await gateway.createUser()).token);

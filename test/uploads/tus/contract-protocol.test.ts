@@ -1,20 +1,16 @@
 import { expect } from 'chai';
-import { type Api, createApi } from '../../support/client.ts';
-import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
+import { createApi } from '../../support/client.ts';
+import { useGateway } from '../../support/gateway.ts';
 import { jpeg } from '../../support/images.ts';
 import { createEndpoint, type Endpoint, expectProblem, expectReadable, OFFSET_STREAM, send } from '../raw.ts';
 
 describe('the tus protocol', () => {
   const photo = jpeg({ bytes: 5_000 });
-  let gateway: TestGateway;
-  let api: Api;
+  const { gateway, api } = useGateway({ MAX_IMAGE_BYTES: '12345' });
   let endpoint: Endpoint;
   before(async () => {
-    gateway = await startTestGateway({ MAX_IMAGE_BYTES: '12345' });
-    api = createApi(gateway.url, (await gateway.createUser()).token);
     endpoint = createEndpoint(await api.openTicket(100));
   });
-  after(() => gateway.close());
 
   it('tells its version, extensions and size limit', async () => {
     for (const url of [endpoint.uploadUrl, await endpoint.begin({ size: 10 })]) {

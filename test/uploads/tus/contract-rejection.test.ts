@@ -1,20 +1,14 @@
 import { expect } from 'chai';
-import { type Api, createApi, until, untilCompleted } from '../../support/client.ts';
+import { until, untilCompleted } from '../../support/client.ts';
 import { sha256Of } from '../../support/digest.ts';
-import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
+import { useGateway } from '../../support/gateway.ts';
 import { jpeg, noise, png } from '../../support/images.ts';
 import { listen } from '../events.ts';
 import { answerTo, createEndpoint, expectProblem, OFFSET_STREAM, openRequest, type RawAnswer } from '../raw.ts';
 
 describe('an upload that is no acceptable image', () => {
   const photo = jpeg({ bytes: 50_000, seed: 3 });
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway({ MAX_IMAGE_PIXELS: '10000', ACCEPTED_TYPES: 'image/jpeg,image/png' });
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway({ MAX_IMAGE_PIXELS: '10000', ACCEPTED_TYPES: 'image/jpeg,image/png' });
 
   const open = async () => {
     const ticket = await api.openTicket(1);

@@ -1,22 +1,16 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { expect } from 'chai';
 import { claimPlaces, findPlaceTaken, type PlaceRequest } from '../../../src/ledger/claim-slots.ts';
-import { type Api, createApi, until, untilCompleted } from '../../support/client.ts';
+import { until, untilCompleted } from '../../support/client.ts';
 import { sha256Of } from '../../support/digest.ts';
-import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
+import { useGateway } from '../../support/gateway.ts';
 import { jpeg } from '../../support/images.ts';
 import { createEndpoint, expectProblem } from '../raw.ts';
 
 describe('a slot of a ticket', () => {
   const photo = jpeg({ bytes: 30_000 });
   const slot = { slot: 'front page' };
-  let gateway: TestGateway;
-  let api: Api;
-  before(async () => {
-    gateway = await startTestGateway();
-    api = createApi(gateway.url, (await gateway.createUser()).token);
-  });
-  after(() => gateway.close());
+  const { gateway, api } = useGateway();
 
   const placeRequest = (ticketId: string): PlaceRequest => ({
     ...{ ticketId, imageId: randomUUIDv7(), slot: 'last', size: 100, filename: null, uploadMetadata: null },
