@@ -3,6 +3,7 @@ import { createServer, type RequestListener, type Server, type ServerResponse, S
 import type { AddressInfo, Socket } from 'node:net';
 import { HoplaError } from '../model/errors.ts';
 import { continueOnRead } from './expectation.ts';
+import { createPipeliningLimit } from './pipelining.ts';
 import { toProblem } from './problem.ts';
 import { watchSlowBodies } from './slow-bodies.ts';
 
@@ -50,7 +51,9 @@ export async function listen(handler: RequestListener, options: HttpServerOption
   const slowBodies = watchSlowBodies({ minBytesPerSecond, windowMs: idleMs });
   server.on('close', () => slowBodies.close());
   const answers = new WeakMap<Socket, ServerResponse>();
+  const mayBegin = createPipeliningLimit();
   const handle: RequestListener = (request, response) => {
+    if (!mayBegin(request, response)) return;
     const { socket } = request;
     answers.set(socket, response);
     response.on('close', () => answers.delete(socket));
