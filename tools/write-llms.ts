@@ -51,9 +51,10 @@ function entry(path: string): string {
   return `- [${title}](${path}): ${firstParagraph(text)}`;
 }
 
-/** The first paragraph behind the title, without line breaks and without the marks of Markdown. */
+/** The first paragraph that is about the subject, without line breaks and without the marks of Markdown. */
 function firstParagraph(markdown: string): string {
-  const paragraph = markdown.split(/\n{2,}/).find((part) => /^[A-Z]/.test(part) || /^[a-z]/.test(part)) ?? '';
+  const paragraph =
+    markdown.split(/\n{2,}/).find((part) => /^[A-Za-z]/.test(part) && !part.startsWith('Status:')) ?? '';
   return paragraph
     .replaceAll(/\[([^\]]+)\]\([^)]*\)/g, '$1')
     .replaceAll('**', '')

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { parseArgs } from 'node:util';
 import { expect } from 'chai';
@@ -97,6 +97,25 @@ describe('the code blocks of the documentation', () => {
         expect(check, `no test looks at ${block.language} blocks`).to.be.a('function');
         check?.(block, page);
       });
+});
+
+describe('the files beside the documentation', () => {
+  const read = (path: string) => parseYaml(readFileSync(join(root, path), 'utf8'));
+
+  it('are YAML where a program expects YAML', () => {
+    for (const path of ['compose.yaml', 'operations/alerts.yaml', '.github/workflows/ci.yml'])
+      expect(read(path), path).to.be.an('object');
+  });
+
+  it('have a workflow that runs what the project runs', () => {
+    const { jobs } = read('.github/workflows/ci.yml') as { jobs: { test: { steps: { run?: string }[] } } };
+    expect(jobs.test.steps.map(({ run }) => run)).to.include('.ci/run');
+    expect(statSync(join(root, '.ci/run')).mode & 0o111, 'execute rights of .ci/run').to.not.equal(0);
+  });
+
+  it('have a screenshot that pages can load in a moment', () => {
+    expect(statSync(join(root, 'docs/images/upload-page.png')).size).to.be.within(10_000, 200_000);
+  });
 });
 
 /** Names in capitals that are no settings. */
