@@ -161,7 +161,7 @@ const checks: Record<string, (block: Block, page: string) => void> = {
   },
 };
 
-/** What a page's walk holds; nothing for a page without one. */
+/** The walk of a page; empty for a page without a walk. */
 function walkOf(page: string): string {
   return readPage(page).split('<!-- walk -->')[1]?.split('<!-- /walk -->')[0] ?? '';
 }

@@ -15,7 +15,7 @@ describe('the walk through the README and the page for clients', () => {
   });
   after(() => checkout?.close());
 
-  // One folder and one shell for both pages, as for a reader who follows them.
+  // Both pages share a folder and a shell, as for a reader who follows the pages.
   const blocks = ['README.md', 'docs/clients.md'].flatMap((page) => blocksOf(section(page, 'walk')));
   for (const { heading, language, name, text, output } of blocks) {
     const [firstLine = ''] = text.split('\n');
