@@ -66,7 +66,10 @@ describe('the disk thread', () => {
   it('writes nothing that was ordered after what failed', async () => {
     await symlink('/dev/full', join(directory, 'full'));
     const because = 'ENOSPC: no space left on device, write';
-    expect(await writeTwo('full', 0)).to.deep.equal([because, because]);
+    const [first, second] = await writeTwo('full', 0);
+    expect(first).to.equal(because);
+    // The second order reaches the thread while the first write is queued, or after it has failed.
+    expect(second).to.be.oneOf([because, `the staged file ends at 0, before ${BUFFER_BYTES}`]);
   });
 
   it('leaves no hole in a file', async () => {
