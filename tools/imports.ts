@@ -3,8 +3,8 @@
  *
  *     node tools/imports.ts
  *
- * dependency-cruiser judges. Its own reader of TypeScript needs a compiler older than ours, so it is given a copy of the
- * tree as JavaScript, in which the imports of types are kept: a type is a dependency too.
+ * dependency-cruiser judges. Its reader of TypeScript needs an older compiler, so the tool makes a copy of the tree as
+ * JavaScript and keeps the imports of types: a type is a dependency too.
  */
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
@@ -38,7 +38,7 @@ function part(name: string, path: string): Room {
   return { name, path };
 }
 
-/** The composition root and the command: nothing imports them. Settings are read by both, and by nobody below. */
+/** The composition root and the command: no file imports either. Both read settings, and no lower floor does. */
 const ROOF = '^src/(gateway|main)[.]js$';
 const forbidden = [
   { name: 'no-circular', severity: 'error' as const, from: {}, to: { circular: true } },

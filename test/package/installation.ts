@@ -15,24 +15,24 @@ type Manifest = { name: string; version: string };
 /** Bytes of each file of an installed package, by its path. */
 export type Contents = ReadonlyMap<string, number>;
 
-/** A folder outside the project in which somebody installed the tarballs. */
+/** A folder outside the project with the tarballs installed. */
 export type Installation = {
   readonly directory: string;
-  /** Runs a command in the folder, and resolves to its standard output; rejects with its standard error when it fails. */
+  /** Runs a command in the folder. Resolves to the standard output; rejects with `code` and `stderr` when the command fails. */
   run(program: string, args: string[], environment?: NodeJS.ProcessEnv): Promise<string>;
   /** Starts a command in the folder, as the leader of a process group. */
   start(program: string, args: string[], environment?: NodeJS.ProcessEnv): ChildProcess;
   save(name: string, content: string | Buffer): Promise<void>;
   read(name: string): Promise<string>;
   has(name: string): boolean;
-  /** What a tarball brought, without the caches that a run leaves. */
+  /** The files of a tarball, without the caches of earlier runs. */
   contentsOf(packageName: string): Promise<Contents>;
   close(): Promise<void>;
 };
 
 /**
- * The tarball of a package of the project: packed into `destination`, which builds it first, or found in the folder that
- * `HOPLA_TARBALLS` names, where the release put what it is about to publish.
+ * Path of a package's tarball. `npm pack` builds the package and packs into `destination`. Where `HOPLA_TARBALLS` names a
+ * folder, the tarball in the folder is taken: the release tests the files that the release then publishes.
  */
 export async function packed(packageFolder: string, destination: string): Promise<string> {
   const manifest = JSON.parse(await readFile(join(root, packageFolder, 'package.json'), 'utf8')) as Manifest;
@@ -42,7 +42,7 @@ export async function packed(packageFolder: string, destination: string): Promis
   return join(destination, filename);
 }
 
-/** Installs tarballs into a new folder as `npm install` does for anybody, from the registry and npm's cache. */
+/** Installs tarballs into a new folder by `npm install`, with dependencies from npm's cache and the registry. */
 export async function install(tarballs: string[]): Promise<Installation> {
   await using installing = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'hopla-package-'));

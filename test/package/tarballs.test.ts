@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,15 +10,22 @@ import { collect } from '../support/checkout.ts';
 import { createApi, type Json, until, untilCompleted } from '../support/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { jpeg } from '../support/images.ts';
+import { root } from '../support/pages.ts';
 import { prepareTemplate } from '../support/template.ts';
 import { type Installation, install, packed } from './installation.ts';
 
-/** The first start sets up a database before anything else. */
+/** The first start makes a database. */
 const START_MS = 60_000;
 
-describe('the tarball of hopla, installed in an empty folder', function () {
+const CLIENT = 'packages/client';
+/** The limit of the client, which is for browsers, without tus-js-client and sse.js. */
+const MAX_CLIENT_BYTES = 100 * 1024;
+
+describe('an empty folder with the tarballs installed', function () {
   this.timeout(180_000);
   const closing = new AsyncDisposableStack();
+  const hasClient = existsSync(join(root, CLIENT, 'package.json'));
+  const client = hasClient ? it : it.skip;
   let installation: Installation;
   let server: ChildProcess;
   let printed: () => string;
@@ -25,7 +33,8 @@ describe('the tarball of hopla, installed in an empty folder', function () {
   before(async () => {
     const folder = await mkdtemp(join(tmpdir(), 'hopla-tarballs-'));
     closing.defer(() => rm(folder, { recursive: true }));
-    installation = closing.adopt(await install([await packed('.', folder)]), (made) => made.close());
+    const tarballs = [await packed('.', folder), ...(hasClient ? [await packed(CLIENT, folder)] : [])];
+    installation = closing.adopt(await install(tarballs), (made) => made.close());
   });
   after(() => closing.disposeAsync());
 
@@ -36,7 +45,7 @@ describe('the tarball of hopla, installed in an empty folder', function () {
     expect(paths.filter((path) => /(?<!\.d)\.tsx?$/.test(path))).to.deep.equal([]);
   });
 
-  it('says in a line which Node it needs, and ends with 1, where node is older', async function () {
+  it('says in a line which Node hopla needs, and ends with 1, where node is older', async function () {
     const folder = await folderOfOlderNode(installation);
     if (folder === null) this.skip();
     const failure = await installation.run('node_modules/.bin/hopla', [], { PATH: `${folder}:/usr/bin:/bin` }).then(
@@ -106,6 +115,64 @@ describe('the tarball of hopla, installed in an empty folder', function () {
       ['completed', 2],
       ['completed', 1],
     ]);
+  });
+
+  client('has a hopla-client that is small, has built modules alone, and needs nothing of the server', async () => {
+    const contents = await installation.contentsOf('hopla-client');
+    expect([...contents.keys()].filter((path) => /(?<!\.d)\.tsx?$/.test(path))).to.deep.equal([]);
+    expect([...contents.keys()]).to.include.members(['dist/client.js', 'dist/client.d.ts']);
+    expect([...contents.values()].reduce((sum, bytes) => sum + bytes, 0)).to.be.below(MAX_CLIENT_BYTES);
+    const manifest = JSON.parse(await installation.read('node_modules/hopla-client/package.json')) as Json;
+    expect(Object.keys(manifest.dependencies).sort()).to.deep.equal(['sse.js', 'tus-js-client']);
+  });
+
+  client(
+    'has the types of hopla-client in an empty TypeScript project, and refuses what is none of its calls',
+    async () => {
+      const program = (call: string) => `import { createClient } from 'hopla-client';
+      const client = createClient({ url: 'http://127.0.0.1', token: '' });
+      export const opened = await client.${call};`;
+      await installation.save('typed/right.ts', program('openTicket({ images: 1 })'));
+      await installation.save('typed/wrong.ts', program('openTicket({ pictures: 1 })'));
+      const compiler = join(root, 'node_modules/.bin/tsc');
+      const options = [
+        '--ignoreConfig',
+        '--noEmit',
+        '--strict',
+        '--types',
+        '',
+        '--lib',
+        'es2024,dom,dom.asynciterable',
+      ];
+      for (const modules of [
+        ['--module', 'nodenext'],
+        ['--module', 'esnext', '--moduleResolution', 'bundler'],
+      ]) {
+        const check = (file: string) =>
+          installation.run(compiler, [...options, ...modules, '--target', 'es2024', file]).then(
+            () => 'accepted',
+            ({ stdout }: { stdout: string }) => stdout,
+          );
+        expect(await check('typed/right.ts')).to.equal('accepted');
+        expect(await check('typed/wrong.ts')).to.include("'pictures' does not exist in type");
+      }
+    },
+  );
+
+  client('uploads a photo with hopla-client in Node, and sees it delivered', async () => {
+    await installation.save('photo.jpg', jpeg({ bytes: 70_000, seed: 3 }));
+    await installation.save(
+      'upload.js',
+      `import { readFile } from 'node:fs/promises';
+      import { createClient } from 'hopla-client';
+      const client = createClient({ url: ${JSON.stringify(sandbox.url)}, token: ${JSON.stringify(sandbox.token)} });
+      const ticket = await client.openTicket({ images: 1 });
+      await client.upload(ticket, [{ slot: 'a', data: await readFile('photo.jpg') }]);
+      const { images } = await client.delivered(ticket);
+      console.log(JSON.stringify(images));`,
+    );
+    const [image] = JSON.parse(await installation.run('node', ['upload.js'])) as Json[];
+    expect(image).to.include({ status: 'stored', size: 70_000, slot: 'a' });
   });
 
   it('takes a database that a checkout made, and has nothing to migrate there', async () => {

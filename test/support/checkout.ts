@@ -9,9 +9,9 @@ import type { SandboxFile } from '../../src/sandbox/sandbox-file.ts';
 import { until } from './client.ts';
 import { root } from './pages.ts';
 
-/** A folder like a fresh checkout in which somebody typed `npm start`, and a second terminal beside it. */
+/** A folder like a fresh checkout after `npm start`, and a second terminal in the same folder. */
 export type Checkout = SandboxFile & {
-  /** Runs commands in the one shell, and resolves to their standard output; rejects when one of them fails. */
+  /** Runs commands in the second terminal's shell. Resolves to the standard output; rejects when a command fails. */
   run(commands: string): Promise<string>;
   /** Puts a file into the folder. */
   save(name: string, content: string | Buffer): Promise<void>;
@@ -19,7 +19,7 @@ export type Checkout = SandboxFile & {
   close(): Promise<void>;
 };
 
-/** The first start on a busy machine sets up a database before anything else. */
+/** The first start makes a database, which takes long on a busy machine. */
 const START_MS = 60_000;
 const COMMANDS_MS = 60_000;
 
@@ -55,7 +55,7 @@ export async function startCheckout(): Promise<Checkout> {
   };
 }
 
-/** Writes commands into a shell as a person would type them, so that variables and background jobs live on. */
+/** Writes commands into a shell as a person types, so variables and background jobs live on. */
 function createRun(shell: ReturnType<typeof spawn>): Checkout['run'] {
   const printed = collect(shell.stdout);
   const complained = collect(shell.stderr);
@@ -82,14 +82,14 @@ function createRun(shell: ReturnType<typeof spawn>): Checkout['run'] {
   };
 }
 
-/** What a new terminal has: no settings of hopla, and nothing of the npm that runs these tests. */
+/** The environment of a new terminal: no settings of hopla, and no variables of the npm that runs the tests. */
 export function cleanEnvironment(): NodeJS.ProcessEnv {
   const settings = new Set<string>(listSettings().map(({ name }) => name));
   const kept = Object.entries(process.env).filter(([name]) => !settings.has(name) && !name.startsWith('npm_'));
   return Object.fromEntries(kept);
 }
 
-/** What a stream has said so far. */
+/** Collects the text of a stream; the function returns the text so far. */
 export function collect(stream: NodeJS.ReadableStream | null): () => string {
   let text = '';
   stream?.setEncoding('utf8');

@@ -5,7 +5,7 @@ import * as tus from 'tus-js-client';
 // biome-ignore lint/suspicious/noExplicitAny: a test says what it expects by looking, and fails where it is not so
 export type Json = any;
 
-/** What a test asks of the HTTP API; JSON is parsed, and nothing is judged. */
+/** An answer of the HTTP API. JSON is parsed; no status is an error. */
 export type Answer = { status: number; headers: Headers; body: Json };
 
 export type Api = {
@@ -54,7 +54,7 @@ export function createApi(url: string, token: string): Api {
   };
 }
 
-/** Waits until `condition` gives something truthy, and resolves to it; fails with `description` and the last value. */
+/** Waits for a truthy value of `condition`, and resolves to it; throws an Error with `description` after `timeoutMs`. */
 export async function until<T>(
   description: string,
   condition: () => Promise<T> | T,
@@ -69,7 +69,7 @@ export async function until<T>(
   }
 }
 
-/** Resolves to the ticket once it is completed. */
+/** Resolves to the ticket when all of its images are stored. */
 export async function untilCompleted(api: Api, ticketId: string, timeoutMs?: number): Promise<Json> {
   return until(
     `ticket ${ticketId} is completed`,
@@ -81,7 +81,7 @@ export async function untilCompleted(api: Api, ticketId: string, timeoutMs?: num
   );
 }
 
-/** Uploads with an unmodified tus-js-client; resolves to the upload when it reports success. */
+/** Uploads with an unmodified tus-js-client. Resolves to the upload when the client reports success. */
 export function tusUpload(file: Buffer | Readable, options: tus.UploadOptions): Promise<tus.Upload> {
   return new Promise((resolve, reject) => {
     const upload = new tus.Upload(file, {

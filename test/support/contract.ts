@@ -6,7 +6,7 @@ import formats from 'ajv-formats';
 import { openApiDocument } from '../../src/api-docs/openapi.ts';
 import type { Json } from './client.ts';
 
-/** What one gateway answered, as it went to the client. */
+/** An answer of a gateway, as sent to the client. */
 export type Answered = {
   method: string;
   path: string;
@@ -25,8 +25,8 @@ formats.default(ajv);
 ajv.addSchema(document, 'api');
 
 /**
- * Says what of an answer the OpenAPI document does not: the status, the content type, the code of an error, a body or an
- * event of another shape. Null: nothing, or the address is none of the API's.
+ * Says how an answer deviates from the OpenAPI document: an unknown status, content type or error code, or a body or event
+ * of another shape. Null when the answer agrees, or when the address is outside the API.
  */
 export function deviationOf({ method, path, status, contentType, body }: Answered): string | null {
   const found = paths.find(({ pattern }) => pattern.test(path));
@@ -34,7 +34,7 @@ export function deviationOf({ method, path, status, contentType, body }: Answere
   const name = method.toLowerCase();
   const operation = operations?.[name] ?? (name === 'head' ? operations?.get : undefined);
   const [type = ''] = contentType.split(';');
-  // No call of the API: what refuses it is a problem document all the same.
+  // Addresses outside the API are refused with a problem document, too.
   if (!operation) return type === 'application/problem+json' && method !== 'HEAD' ? problemWith(body) : null;
   const answer = operation.responses[status];
   if (!answer) return `${status} is not documented: ${body.slice(0, 200)}`;
@@ -65,7 +65,7 @@ function eventsWith(text: string, known: Record<string, { $ref: string }>): stri
 
 const validators = new Map<string, ValidateFunction>();
 
-/** What keeps a value from being of the schema at this place of the document, or null. */
+/** The way in which a value breaks the schema at a place of the document, or null. */
 export function mismatch(ref: string, value: unknown): string | null {
   const validate = validators.get(ref) ?? ajv.compile({ $ref: `api${ref}` });
   validators.set(ref, validate);
@@ -78,8 +78,8 @@ type Exchange = { request: IncomingMessage; response: ServerResponse; server: Se
 const watched = new Set<number>();
 
 /**
- * Holds every answer of the gateway at this address against the OpenAPI document, whoever asked for it, and every event.
- * What deviates is an uncaught exception, so the test that is running fails.
+ * Compares every answer and event of the gateway at this address with the OpenAPI document, whichever client asked. A
+ * deviation is an uncaught exception, so the running test fails.
  */
 export function holdToContract(url: string): { [Symbol.dispose](): void } {
   if (watched.size === 0) channel('http.server.request.start').subscribe(follow);
@@ -111,7 +111,7 @@ function follow(message: unknown): void {
     });
     if (wrong === null) return;
     const error = new Error(`${method} ${request.url} answered what /openapi.json does not say: ${wrong}`);
-    // Out of here: thrown in the middle of an answer it would break the gateway instead of the test.
+    // Thrown later: an exception in the middle of an answer would break the gateway instead of the test.
     process.nextTick(() => {
       throw error;
     });
@@ -119,7 +119,7 @@ function follow(message: unknown): void {
   const see = (piece: unknown) => {
     if (typeof piece !== 'string' && !Buffer.isBuffer(piece)) return;
     const type = `${response.getHeader('Content-Type') ?? ''}`;
-    // A stream has no end to wait for, and each of its pieces is made of whole events.
+    // A stream has no end to wait for, and each piece consists of whole events.
     if (type.startsWith('text/event-stream')) judge(`${piece}`);
     else if (type.includes('json')) body += piece;
     else if (piece.length > 0) body = '(not kept)';

@@ -7,21 +7,21 @@ export type CutProxy = {
   readonly url: string;
   /** Resets every connection, and each new one, until `restore`. */
   cut(): void;
-  /** Passes nothing on, in silence, new connections included, until `restore`. */
+  /** Drops all bytes silently, on new connections too, until `restore`. */
   freeze(): void;
   /**
-   * Passes new connections on again. Frozen ones go on where they stopped; with `forget` they stay silent for ever, as
-   * behind a firewall that lost its state.
+   * Lets new connections pass again. Frozen connections continue where the freeze met them; with `forget` frozen
+   * connections stay silent for ever, as behind a firewall that lost its state.
    */
   restore(options?: { forget?: boolean }): void;
   /**
-   * Springs once, when a client has sent these texts one after the other over one connection: `before` the last of them
-   * gets through, or `after` it did and its answer did not. Then everything is cut. A last `COMMIT;` is sent, too, with a
-   * statement that is in no transaction. Resets the connections there are: on those, a statement that was prepared before
-   * is not sent as text again.
+   * Springs once, when a client has sent these texts in order over one connection: `before` the last text gets through,
+   * or `after` the text did and the answer did not. The proxy then cuts all connections. A last `COMMIT;` also matches a
+   * statement outside a transaction. Setting a trap resets the open connections, where the text of a prepared statement
+   * would not be sent again.
    */
   trap(texts: string[], when: 'before' | 'after'): Promise<void>;
-  /** Cuts or freezes, once, when clients have sent this many bytes from now on; those get through before `freeze`. */
+  /** Cuts or freezes once clients have sent so many more bytes; before a `freeze` the bytes still get through. */
   after(bytes: number, what: 'cut' | 'freeze'): Promise<void>;
   close(): Promise<void>;
 };
@@ -78,7 +78,7 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
     const { when, spring } = trap;
     trap = null;
     if (when === 'after') {
-      // Through to the target, which ends this connection only once it has dealt with it.
+      // The target reads the piece, acts on the piece, and then ends the connection.
       link.client.resetAndDestroy();
       link.target.end(piece);
       links.delete(link);
@@ -98,7 +98,7 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
     });
     pass(target, client, () => false);
     const end = () => {
-      // What is frozen tells nobody of its end.
+      // A frozen connection hides the end of either side.
       if (mode === 'freeze' || link.forgotten) return;
       links.delete(link);
       client.destroy();
@@ -157,7 +157,7 @@ export async function startCutProxy(targetUrl: string): Promise<CutProxy> {
   };
 }
 
-/** Passes on what arrives, no faster than it is taken; never by itself while it is paused. */
+/** Passes bytes on at the speed of the receiver; a paused socket passes no bytes. */
 function pass(from: Socket, to: Socket, stops: (piece: Buffer) => boolean): void {
   from.on('data', (piece) => {
     if (!stops(piece)) to.write(piece);

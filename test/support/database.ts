@@ -6,20 +6,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 
-/** An empty database, or a copy of the template. `drop` ends whoever is still connected, and may be called twice. */
+/** An empty database, or a copy of the template. `drop` ends open connections, and may be called twice. */
 export type TestDatabase = { databaseUrl: string; drop(): Promise<void> };
 
-/** Fills a database that the test databases are copied from. It has to close its connections. */
+/** Fills the template of the test databases. The function has to close every connection to the template. */
 export type PrepareTemplate = (databaseUrl: string) => Promise<void>;
 
 type TestServer = { url: string; templates: Map<PrepareTemplate, Promise<string>> };
 
-// The one exception to "no module state": mocha offers test files nothing else to share a server by without a root hook.
+// The one exception to "no module state": test files share a server, and mocha passes test files no values.
 let shared: Promise<TestServer> | undefined;
 
 /**
- * Makes a fresh database on the server of this test run; the first call starts that (about 2 s), and it stops by itself
- * when the tests are through. `prepareTemplate` runs once per run for each function given.
+ * Makes a fresh database on the server of this process. The first call starts the server (about 2 s), which stops after
+ * the tests. Each `prepareTemplate` function runs once.
  */
 export async function createTestDatabase(prepareTemplate?: PrepareTemplate): Promise<TestDatabase> {
   shared ??= startServer();
@@ -51,7 +51,7 @@ async function makeTemplate(server: TestServer, prepareTemplate: PrepareTemplate
   return name;
 }
 
-/** A backend ends a moment after its client has gone. One that stays would make every copy fail; here it is said where. */
+/** A backend ends a moment after the client. An open connection would make every copy fail; the error names the cause. */
 async function untilUnused(server: TestServer, name: string): Promise<void> {
   const deadline = performance.now() + 5_000;
   const connected = `SELECT FROM pg_stat_activity WHERE datname = '${name}' AND client_port > 0`;
@@ -68,7 +68,7 @@ function createCopy(name: string, template: string): string {
 
 async function startServer(): Promise<TestServer> {
   const program = fileURLToPath(new URL('postgres-server.ts', import.meta.url));
-  // Detached: it ends by the end of its input, after the tests have closed what they opened, and not by Ctrl-C.
+  // Detached: Ctrl-C reaches the tests alone. The server ends with its standard input, when the tests have closed all.
   const child = spawn(process.execPath, [program], { detached: true, stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = once(child, 'exit');
   const lines = createInterface({ input: child.stdout });
@@ -77,7 +77,7 @@ async function startServer(): Promise<TestServer> {
   lines.close();
   child.stdout.destroy();
 
-  // Mocha waits for everything that is still open, but not for this. Its clean-up is waited for, then.
+  // The running server does not keep mocha alive. The end of the server does: its files are removed before mocha ends.
   child.unref();
   process.once('beforeExit', () => {
     child.ref();

@@ -13,7 +13,7 @@ import { holdToContract } from './contract.ts';
 import { createTestDatabase } from './database.ts';
 import { prepareTemplate } from './template.ts';
 
-/** A gateway with a database, a staging folder and a Cloudinary of its own; everything real, everything gone after `close`. */
+/** A gateway with a database, a staging folder and a Cloudinary for this gateway alone; all real, all removed by `close`. */
 export type TestGateway = {
   readonly url: string;
   /** Every route of every router. */
@@ -23,23 +23,23 @@ export type TestGateway = {
   readonly cloudinary: SandboxCloudinary;
   /** A new user with a user token. */
   createUser(username?: string, password?: string): Promise<{ id: string; username: string; token: string }>;
-  /** Names of the files that wait in staging. */
+  /** Names of the files in staging. */
   stagedFiles(): Promise<string[]>;
-  /** Stops the gateway (not the database, not the Cloudinary) and starts another on the same port and folders. */
+  /** Stops the gateway (not the database, not the Cloudinary) and starts a new gateway on the same port and folders. */
   restart(settings?: Settings): Promise<void>;
   /** Stops the gateway alone; `restart` starts it again. */
   stop(): Promise<void>;
   close(): Promise<void>;
 };
 
-/** Settings as they stand in the environment. */
+/** Settings as in the environment. */
 export type Settings = Record<string, string>;
 
 const silent = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });
 
 /**
- * Gives the suite that calls this a gateway: started before its first test, closed after its last one. `api` calls the
- * gateway as a user of its own. Both may be used from the suite's `before` hooks on, and throw an Error earlier.
+ * A gateway for the calling suite, started before the first test and closed after the last test. `api` calls the gateway as
+ * the user `user-1`. Hooks and tests may use both values; an earlier use throws an Error.
  */
 export function useGateway(settings?: Settings, log?: Logger): { gateway: TestGateway; api: Api } {
   let gateway: TestGateway | undefined;
@@ -52,7 +52,7 @@ export function useGateway(settings?: Settings, log?: Logger): { gateway: TestGa
   return { gateway: standInFor('gateway', () => gateway), api: standInFor('api', () => api) };
 }
 
-/** An object that has the properties of another object, which is made later. */
+/** An object with the properties of an object that is made later. */
 function standInFor<T extends object>(name: string, find: () => T | undefined): T {
   return new Proxy({} as T, {
     get(_target, property) {

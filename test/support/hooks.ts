@@ -1,15 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** How long what the tests opened may take to end by itself after the last of them. */
+/** How long open sockets, servers and processes may live after the last test. */
 const END_MS = 15_000;
 
 /**
- * What may be open after a file: deadlines of tests that have ended, which run out by themselves, and the pipes to mocha
- * and to the database server of the tests.
+ * Resources that may be open after a file: deadlines of ended tests, and the pipes to mocha and to the database server of
+ * the tests.
  */
 const HARMLESS = new Set(['Timeout', 'PipeWrap']);
 
-/** With `--parallel` mocha gives the files to a few processes in turn, and ends these itself: then each file is checked. */
+/** With `--parallel` mocha kills the processes that ran the files, so leaks are looked for after each file. */
 export const mochaHooks = {
   async afterAll() {
     if (process.env.MOCHA_WORKER_ID === undefined) return;
@@ -23,13 +23,13 @@ export const mochaHooks = {
 };
 
 /**
- * Runs after the last test. The process is left to end by itself: whatever keeps the process alive longer is a leak of
- * some test, is named here, and fails the run.
+ * Runs after the last test. The process has to end without help: a resource that keeps the process alive is a leak of a
+ * test, is named here, and fails the run.
  */
 export function mochaGlobalTeardown(): void {
   setTimeout(() => {
     process.stderr.write(`still open after the tests: ${process.getActiveResourcesInfo().join(', ')}\n`);
-    // Mocha sets the exit code when the process ends, in a listener added before this one.
+    // Mocha sets the exit code in an earlier listener of the same event.
     process.once('exit', () => {
       process.exitCode = 1;
     });

@@ -11,7 +11,7 @@ export type ImageOptions = {
 };
 type Drawn = Required<Omit<ImageOptions, 'bytes'>>;
 
-/** Every format made here, by its Cloudinary name. They are whole images: any decoder shows them. */
+/** Every format made here, by its Cloudinary name. The files are whole images, which any decoder shows. */
 export const imageMakers = { jpg: jpeg, png, gif, webp, bmp, tiff } as const;
 
 /** Grey noise, one byte a pixel; padded by a private ancillary chunk. */
@@ -31,7 +31,7 @@ export function png(options: ImageOptions = {}): Buffer {
 export type JpegOptions = ImageOptions & {
   /** Where padding goes: after the frame header (default), or before it, where a reader of the size must pass it. */
   padding?: 'after-frame' | 'before-frame';
-  /** How a viewer turns it, as EXIF counts it; default: there is no EXIF. */
+  /** The EXIF orientation, 1 to 8; default: no EXIF. */
   orientation?: number;
 };
 
@@ -80,7 +80,7 @@ function gif(options: ImageOptions = {}): Buffer {
   return padded(options.bytes, 5, [Buffer.from(screen), palette], pad, [image, Buffer.of(0x3b)]);
 }
 
-/** One lossless colour, padded by an unknown chunk. A RIFF file has an even number of bytes. */
+/** A single lossless colour, padded by an unknown chunk. A RIFF file has an even number of bytes. */
 export function webp(options: ImageOptions = {}): Buffer {
   const drawn = defaults(options);
   const [red = 0, green = 0, blue = 0] = noise(3, drawn.seed);
@@ -164,7 +164,7 @@ function defaults({ width = 16, height = 16, seed = 1 }: ImageOptions): Drawn {
 }
 
 /**
- * Puts padding between what comes before and after it.
+ * Puts padding between the first and the last parts.
  * @param overhead bytes the padding takes when there is nothing in it
  * @param pad makes padding of `overhead` + the given number of bytes
  */
@@ -202,7 +202,7 @@ function jpegComments(content: number, seed: number): Buffer {
   return Buffer.concat([Buffer.alloc(left, 0xff), ...parts]);
 }
 
-/** One DC difference per block and the end of the block, ITU T.81 section F.1.2. */
+/** Each block has a DC difference and an end of block, ITU T.81 section F.1.2. */
 function jpegScan({ width, height, seed }: Drawn): Buffer {
   const bits = bitWriter();
   const shades = noise(Math.ceil(width / 8) * Math.ceil(height / 8), seed);

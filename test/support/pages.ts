@@ -37,7 +37,7 @@ export type Block = {
   language: string;
   name: string;
   text: string;
-  /** What the commands print, from the `text` block behind them. */
+  /** The output of the commands, from the following `text` block. */
   output: string | null;
 };
 

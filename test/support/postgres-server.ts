@@ -1,6 +1,6 @@
 /**
- * The database server of one test run, as a program: prints its URL, runs until its standard input ends, and then removes
- * every trace. The input ends with the process at its other end, however that ends: kill -9 of mocha leaves nothing behind.
+ * The database server of a test run, as a program: prints a URL, runs until the end of standard input, and then removes
+ * every trace. Standard input ends with mocha's process, even after kill -9, so no run leaves a server behind.
  */
 import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,20 +19,20 @@ stack.defer(() => server.close());
 process.stdout.write(`${server.databaseUrl}\n`);
 await text(process.stdin);
 
-/** Removes what a run left whose server process was killed itself. One that is in use refuses, and stays. */
+/** Removes the folders of killed server processes. A folder in use is locked, and stays. */
 async function sweep(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     if (!name.startsWith(prefix)) continue;
     const left = join(tmpdir(), name);
     try {
       const { uid, mtimeMs } = await lstat(left);
-      // Younger ones may be between their making and their lock. Those of other users we do not trust.
+      // A younger folder may not have a lock yet. Folders of other users are not trusted.
       if (uid !== process.geteuid?.() || Date.now() - mtimeMs < 60_000) continue;
       const orphan = await startSandboxPostgres({ directory: left, durable: false });
       await orphan.close();
       await rm(left, { recursive: true });
     } catch {
-      // In use by another run, or removed by it meanwhile (ENOENT): either way not ours to clean.
+      // Another run uses the folder, or has removed the folder meanwhile (ENOENT).
     }
   }
 }

@@ -1,8 +1,8 @@
 import Mocha from 'mocha';
 
 /**
- * Mocha's `spec` reporter, with a last line of its real counts: `N passed, N failed[, N skipped]`. The line comes
- * when the process ends, so that it stands below whatever a leak made the hooks say (hooks.ts).
+ * Mocha's `spec` reporter, with a last line of its real counts: `N passed, N failed[, N skipped]`. The
+ * line comes at the end of the process, below the message about a leak (hooks.ts).
  */
 export default class ClosingLine extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
