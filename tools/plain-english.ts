@@ -21,7 +21,7 @@ const PRONOUNS = new Set(
     'everything everybody everyone nothing nobody none others another'
   ).split(' '),
 );
-/** Words that open a sentence without naming its subject. */
+/** First words of a sentence without a subject. */
 const HEADLESS = new Set(
   (
     'who whoever what whatever how whether which whose of so it its they them he she this that these those such one ones ' +

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { answer, secret, startScriptedServer } from '../storage/scripted-server.ts';
+import { secret, startScriptedServer } from '../storage/scripted-server.ts';
 import { type Json, tusOptions, tusUpload, until, untilCompleted } from '../support/client.ts';
 import { useGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';
@@ -15,36 +15,52 @@ const answers: Record<string, unknown> = {
 
 describe('a storage that answers with what nobody can store', () => {
   const { gateway, api } = useGateway();
+  /** Tries of each image, by the key that the store is asked to give; the order is that of `answers`. */
+  const tries = new Map<string, number>();
+  let ticket: Json;
+  let server: Awaited<ReturnType<typeof startScriptedServer>>;
+  before('the store answers two tries of every image', async () => {
+    server = await startScriptedServer(async ({ req, res }) => {
+      const sent = Buffer.concat(await req.toArray()).toString('latin1');
+      const [, key] = /name="public_id"\r\n\r\n(\S+)/.exec(sent) ?? [];
+      if (key === undefined) {
+        res.end(JSON.stringify({ status: 'ok' }));
+        return;
+      }
+      tries.set(key, (tries.get(key) ?? 0) + 1);
+      res.end(JSON.stringify(Object.values(answers)[[...tries.keys()].indexOf(key)]));
+    });
+    await gateway.restart({ STORAGE_URL: server.cloudinaryUrl });
+    ticket = await api.openTicket(Object.keys(answers).length);
+    for (const [index, what] of Object.keys(answers).entries()) {
+      await tusUpload(jpeg({ bytes: 20_000, seed: index }), { ...tusOptions(ticket), metadata: { filename: what } });
+      await until(`a first try of image ${index}`, () => tries.size === index + 1);
+    }
+    await until('two tries of each image', async () =>
+      (await imagesOf(ticket)).every(({ attempts }: Json) => attempts >= 2),
+    );
+  });
+  after(() => server?.close());
 
-  for (const [what, body] of Object.entries(answers)) {
+  const imagesOf = async ({ id }: Json): Promise<Json[]> => (await api.ticket(id)).images;
+
+  for (const what of Object.keys(answers))
     it(`is an error with a code, tried again later and later, and the image stays (${what})`, async () => {
-      let uploads = 0;
-      await using server = {
-        ...(await startScriptedServer((exchange) => {
-          if (exchange.req.method === 'GET') return answer(exchange, 200, { status: 'ok' });
-          uploads += 1;
-          return answer(exchange, 200, body);
-        })),
-        async [Symbol.asyncDispose]() {
-          await this.close();
-        },
-      };
-      await gateway.restart({ STORAGE_URL: server.cloudinaryUrl });
-      const ticket = await api.openTicket(1);
-      await tusUpload(jpeg({ bytes: 20_000, seed: what.length }), tusOptions(ticket));
-      const tried = await until('two tries', async () => {
-        const [image] = (await api.ticket(ticket.id)).images as Json[];
-        return image.attempts === 2 ? image : null;
-      });
-      expect(tried.error).to.deep.equal({
+      const image = (await imagesOf(ticket)).find(({ filename }) => filename === what);
+      expect(image.error).to.deep.equal({
         code: 'storage-unavailable',
         message: 'The storage cannot be reached or fails',
       });
-      expect(uploads).to.equal(2);
-      expect(JSON.stringify(tried)).not.to.contain(secret);
-
-      await gateway.restart({ STORAGE_URL: gateway.cloudinary.cloudinaryUrl });
-      expect((await untilCompleted(api, ticket.id)).images[0].error).to.equal(null);
+      expect(tries.get(`hopla/${image.id}`), 'a try sends the image once').to.be.within(
+        image.attempts,
+        image.attempts + 1,
+      );
+      expect(JSON.stringify(image)).not.to.contain(secret);
     });
-  }
+
+  it('has all images as soon as its answers are of use again', async () => {
+    await gateway.restart({ STORAGE_URL: gateway.cloudinary.cloudinaryUrl });
+    const { images } = await untilCompleted(api, ticket.id);
+    expect(images.map(({ error }: Json) => error)).to.deep.equal(Object.keys(answers).map(() => null));
+  });
 });
