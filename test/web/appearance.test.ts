@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import axe from 'axe-core';
 import { expect } from 'chai';
 import type { Browser, Page } from 'playwright-core';
+import { expireTicket } from '../../src/ledger/expire.ts';
 import { createApi } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { openPage, startBrowser, type Watched } from './browser.ts';
@@ -151,7 +152,7 @@ describe('how the pages look and feel', function () {
     expect(await phone.page.getByText(username, { exact: true }).count()).to.equal(0);
     await examine(phone.page, 'guest');
     expect(findings).to.deep.equal([]);
-    await gateway.db('tickets').where({ id }).update({ expires_at: new Date(), expired: true });
+    await expireTicket(gateway.db, id);
     await phone.page.reload();
     await phone.page.locator('#ticket .status', { hasText: 'expired' }).waitFor();
     await choose(phone.page, [letter]);
