@@ -10,7 +10,8 @@ import { join, resolve } from 'node:path';
 import { expect } from 'chai';
 import { v2 as cloudinary } from 'cloudinary';
 import { type SandboxCloudinary, startSandboxCloudinary } from '../../src/sandbox/cloudinary/server.ts';
-import { imageMakers, jpeg, noise, png } from '../support/images.ts';
+import { noise } from '../support/image-parts.ts';
+import { imageMakers, jpeg, png } from '../support/images.ts';
 import {
   account,
   credentials,

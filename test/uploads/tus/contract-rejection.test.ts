@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { until, untilCompleted } from '../../support/client.ts';
 import { sha256Of } from '../../support/digest.ts';
 import { useGateway } from '../../support/gateway.ts';
-import { jpeg, noise, png } from '../../support/images.ts';
+import { noise } from '../../support/image-parts.ts';
+import { jpeg, png } from '../../support/images.ts';
 import { listen } from '../events.ts';
 import { answerTo, createEndpoint, expectProblem, OFFSET_STREAM, openRequest, type RawAnswer } from '../raw.ts';
 
