@@ -1,4 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 /** How long open sockets, servers and processes may live after the last test. */
 const END_MS = 15_000;
@@ -9,6 +11,10 @@ const END_MS = 15_000;
  */
 const HARMLESS = new Set(['Timeout', 'PipeWrap']);
 
+setFlagsFromString('--expose-gc');
+/** A test may leave the body of an answer unread. The collector ends the connection of such an answer of `fetch`. */
+const collectGarbage = runInNewContext('gc') as () => void;
+
 /** With `--parallel` mocha kills the processes that ran the files, so leaks are looked for after each file. */
 export const mochaHooks = {
   async afterAll() {
@@ -16,6 +22,7 @@ export const mochaHooks = {
     const deadline = performance.now() + END_MS;
     const leaks = () => process.getActiveResourcesInfo().filter((resource) => !HARMLESS.has(resource));
     while (leaks().length > 0) {
+      collectGarbage();
       if (performance.now() > deadline) throw new Error(`still open after the tests: ${leaks().join(', ')}`);
       await delay(20);
     }
