@@ -99,11 +99,19 @@ describe('a client that expects to be told to continue', () => {
 
   it('is refused without a byte of its body, and the connection ends', async () => {
     const [ticket, other] = [await api.openTicket(1), await api.openTicket(1)];
+    const [full, expired] = [await api.openTicket(1), await api.openTicket(1)];
+    const filling = new PatientClient(gateway.url, creation(full));
+    await filling.heard();
+    filling.socket.end(photo);
+    await filling.toEnd();
+    await gateway.db('tickets').where({ id: expired.id }).update({ expires_at: gateway.db.fn.now() });
     for (const [lines, status, code] of [
       [creation(ticket, { token: 'hop_nonsense' }), 401, 'unauthorized'],
       [creation({ ...ticket, uploadUrl: other.uploadUrl }), 404, 'ticket-not-found'],
       [creation(ticket, { size: 100_001 }), 413, 'image-too-large'],
       [creation(ticket, { more: ['Content-Encoding: gzip'] }), 415, 'unsupported-media-type'],
+      [creation(full), 422, 'ticket-full'],
+      [creation(expired), 410, 'ticket-expired'],
     ] as const) {
       const client = new PatientClient(gateway.url, [...lines]);
       const answer = parseAnswer(await client.toEnd());
