@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { startSandboxPostgres } from '../packages/sandbox/postgres.ts';
 import { owedStatuses } from '../src/model/states.ts';
-import { startSandboxPostgres } from '../src/sandbox/postgres.ts';
 import type { RequestOf, Target } from './load.ts';
 import { startProgram } from './program.ts';
 import { type Service, startService } from './service.ts';

@@ -3,11 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type SandboxCloudinary, startSandboxCloudinary } from '../packages/sandbox/cloudinary/server.ts';
+import { startSandboxPostgres } from '../packages/sandbox/postgres.ts';
 import { connectDatabase, type Database } from '../src/database/connection.ts';
 import { issueToken } from '../src/identity/tokens.ts';
 import { createUser } from '../src/identity/users.ts';
-import { type SandboxCloudinary, startSandboxCloudinary } from '../src/sandbox/cloudinary/server.ts';
-import { startSandboxPostgres } from '../src/sandbox/postgres.ts';
 import { firstMatch, stopProgram } from './program.ts';
 
 /** hopla in a process of its own, as it is run in production, with a durable Postgres and a local Cloudinary beside it. */

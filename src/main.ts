@@ -9,14 +9,14 @@ import { adminCommand } from './admin/cli/commands.ts';
 import { ConfigError, describeConfig, readConfig } from './config.ts';
 import { connectDatabase, migrate, rollback } from './database/connection.ts';
 import { isDatabaseOutage, isDatabaseRefusal } from './database/outage.ts';
+import { banner } from './demo/banner.ts';
+import { welcome } from './demo/demo-user.ts';
+import { refusePublicSandbox, startSandbox } from './demo/stand-ins.ts';
 import type { GatewayConfig } from './gateway.ts';
 import { createLog } from './observability/log.ts';
 import { readFailpoints } from './runtime/failpoints.ts';
 import { growWhileBusy } from './runtime/heap-growth.ts';
 import { collectInSpareTime } from './runtime/idle-gc.ts';
-import { banner } from './sandbox/banner.ts';
-import { welcome } from './sandbox/demo-user.ts';
-import { refusePublicSandbox, startSandbox } from './sandbox/start.ts';
 import { plain, plainJson, say } from './terminal/plain-text.ts';
 import { uploadCommand } from './upload-command/command.ts';
 

@@ -1,5 +1,6 @@
 /**
- * Checks where imports may point: no circle, and no arrow from a lower floor of `src/` to a higher one.
+ * Checks where imports may point: no circle, no arrow from a lower floor of `src/` to a higher one, and
+ * none from a package to `src/`.
  *
  *     node tools/imports.ts
  *
@@ -25,7 +26,9 @@ const FLOORS: readonly (readonly Room[])[] = [
   [part('metrics', '^src/observability/metrics')],
   [room('api-docs')],
   [room('web')],
-  [room('admin'), room('upload-command'), room('sandbox')],
+  [part('sandbox', '^packages/sandbox/')],
+  [room('demo')],
+  [room('admin'), room('upload-command')],
 ];
 
 type Room = { name: string; path: string };
@@ -42,6 +45,7 @@ function part(name: string, path: string): Room {
 const ROOF = '^src/(gateway|main)[.]js$';
 const forbidden = [
   { name: 'no-circular', severity: 'error' as const, from: {}, to: { circular: true } },
+  { name: 'packages-import-no-src', severity: 'error' as const, from: { path: '^packages/' }, to: { path: '^src/' } },
   ...FLOORS.flatMap((floor, level) =>
     floor.map(({ name, path }) => ({
       name: `${name}-imports-down`,
@@ -74,7 +78,7 @@ function copyAsJavaScript(): string {
 
 const root = copyAsJavaScript();
 try {
-  const { output } = await cruise(['src'], {
+  const { output } = await cruise(['src', 'packages'], {
     baseDir: root,
     validate: true,
     ruleSet: { forbidden },

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import pg from 'pg';
 import pino, { type Logger } from 'pino';
 import { z } from 'zod';
+import { startSandboxCloudinary } from '../../packages/sandbox/cloudinary/server.ts';
+import { startSandboxPostgres } from '../../packages/sandbox/postgres.ts';
 import type { Config } from '../config.ts';
 import { connectDatabase, migrate } from '../database/connection.ts';
-import { startSandboxCloudinary } from '../sandbox/cloudinary/server.ts';
-import { startSandboxPostgres } from '../sandbox/postgres.ts';
 import { openStorage } from '../storage/open.ts';
 import type { AdminContext } from './cli/run.ts';
 

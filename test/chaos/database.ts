@@ -2,8 +2,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { type SandboxPostgres, startSandboxPostgres } from '../../src/sandbox/postgres.ts';
-import { readPidFile } from '../../src/sandbox/postmaster-process.ts';
+import { type SandboxPostgres, startSandboxPostgres } from '../../packages/sandbox/postgres.ts';
+import { readPidFile } from '../../packages/sandbox/postmaster-process.ts';
 import { freePort } from './ports.ts';
 
 /** A Postgres that can be killed, frozen and started again, always on the same port and data. */

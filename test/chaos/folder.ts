@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { isPostmasterOf, readPidFile, stopProcess } from '../../src/sandbox/postmaster-process.ts';
+import { isPostmasterOf, readPidFile, stopProcess } from '../../packages/sandbox/postmaster-process.ts';
 
 const run = promisify(execFile);
 const PREFIX = 'hopla-chaos-';

@@ -1,4 +1,4 @@
-import type { Fault, FaultRule } from '../../src/sandbox/cloudinary/faults.ts';
+import type { Fault, FaultRule } from '../../packages/sandbox/cloudinary/faults.ts';
 import type { Random } from './random.ts';
 
 /**

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Asset } from '../../src/sandbox/cloudinary/assets.ts';
-import type { FaultRule } from '../../src/sandbox/cloudinary/faults.ts';
-import { startSandboxCloudinary } from '../../src/sandbox/cloudinary/server.ts';
+import type { Asset } from '../../packages/sandbox/cloudinary/assets.ts';
+import type { FaultRule } from '../../packages/sandbox/cloudinary/faults.ts';
+import { startSandboxCloudinary } from '../../packages/sandbox/cloudinary/server.ts';
 import { freePort } from './ports.ts';
 
 /** What the storage holds: `sha256` is that of the bytes on its disk, not of what it says. */

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { SandboxFile } from '../../src/sandbox/sandbox-file.ts';
+import type { SandboxFile } from '../../src/demo/sandbox-file.ts';
 import { collect } from '../support/checkout.ts';
 import { createApi, type Json, until, untilCompleted } from '../support/client.ts';
 import { createTestDatabase } from '../support/database.ts';

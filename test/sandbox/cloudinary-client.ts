@@ -9,7 +9,7 @@ import {
   type SandboxCloudinary,
   type SandboxCloudinaryOptions,
   startSandboxCloudinary,
-} from '../../src/sandbox/cloudinary/server.ts';
+} from '../../packages/sandbox/cloudinary/server.ts';
 
 export const account = { cloud_name: 'testcloud', api_key: '1234567890', api_secret: 'test-secret' };
 

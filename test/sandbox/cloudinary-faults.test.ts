@@ -3,7 +3,7 @@ import { Agent } from 'node:http';
 import { networkInterfaces } from 'node:os';
 import { expect } from 'chai';
 import { v2 as cloudinary } from 'cloudinary';
-import type { Fault, FaultRule } from '../../src/sandbox/cloudinary/faults.ts';
+import type { Fault, FaultRule } from '../../packages/sandbox/cloudinary/faults.ts';
 import { imageMakers, jpeg, png } from '../support/images.ts';
 import { credentials, md5, openUpload, type Rig, rawUpload, rejection, startRig } from './cloudinary-client.ts';
 

@@ -8,14 +8,14 @@ import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { v2 as cloudinary, type UploadApiResponse } from 'cloudinary';
 import pino from 'pino';
-import { startSandboxCloudinary } from '../../src/sandbox/cloudinary/server.ts';
-import { superviseCloudinary } from '../../src/sandbox/cloudinary/supervisor.ts';
+import { startSandboxCloudinary } from '../../packages/sandbox/cloudinary/server.ts';
+import { superviseCloudinary } from '../../packages/sandbox/cloudinary/supervisor.ts';
 import { until } from '../support/client.ts';
 import { png } from '../support/images.ts';
 import { md5, rejection } from './cloudinary-client.ts';
 
 const run = promisify(execFile);
-const supervisor = resolve(import.meta.dirname, '../../src/sandbox/cloudinary/supervisor.ts');
+const supervisor = resolve(import.meta.dirname, '../../packages/sandbox/cloudinary/supervisor.ts');
 
 describe('the sandbox Cloudinary in a process of its own', function () {
   this.timeout(60_000);

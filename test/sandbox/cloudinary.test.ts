@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect } from 'chai';
 import { v2 as cloudinary } from 'cloudinary';
-import { type SandboxCloudinary, startSandboxCloudinary } from '../../src/sandbox/cloudinary/server.ts';
+import { type SandboxCloudinary, startSandboxCloudinary } from '../../packages/sandbox/cloudinary/server.ts';
 import { noise } from '../support/image-parts.ts';
 import { imageMakers, jpeg, png } from '../support/images.ts';
 import {
@@ -458,7 +458,7 @@ describe('the sandbox Cloudinary and the real SDK', () => {
       await using own = await startRig();
       await own.upload(png({ seed: 1 }), { public_id: 'old' });
       await own.sandbox.close();
-      const server = resolve(import.meta.dirname, '../../src/sandbox/cloudinary/server.ts');
+      const server = resolve(import.meta.dirname, '../../packages/sandbox/cloudinary/server.ts');
       const options = {
         directory: own.directory,
         cloudName: account.cloud_name,

@@ -10,9 +10,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { assert } from 'chai';
 import pg from 'pg';
-import { type SandboxPostgres, startSandboxPostgres } from '../../src/sandbox/postgres.ts';
+import { type SandboxPostgres, startSandboxPostgres } from '../../packages/sandbox/postgres.ts';
 
-const sandboxSource = new URL('../../src/sandbox/', import.meta.url);
+const sandboxSource = new URL('../../packages/sandbox/', import.meta.url);
 
 // What a hopla does, as a process of its own: start, say where, run until it is told or killed.
 const program = (onInterrupt: string) => `

@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listSettings } from '../../src/config.ts';
-import type { SandboxFile } from '../../src/sandbox/sandbox-file.ts';
+import type { SandboxFile } from '../../src/demo/sandbox-file.ts';
 import { until } from './client.ts';
 import { root } from './pages.ts';
 

@@ -6,7 +6,7 @@ import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { startSandboxPostgres } from '../../src/sandbox/postgres.ts';
+import { startSandboxPostgres } from '../../packages/sandbox/postgres.ts';
 
 const prefix = 'hopla-test-postgres-';
 

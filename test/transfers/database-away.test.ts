@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { expect } from 'chai';
-import type { Fault } from '../../src/sandbox/cloudinary/faults.ts';
+import type { Fault } from '../../packages/sandbox/cloudinary/faults.ts';
 import { type Api, createApi, until } from '../support/client.ts';
 import { jpeg } from '../support/images.ts';
 import { createHost, type Hopla, type Host } from './child.ts';

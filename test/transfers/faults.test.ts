@@ -1,6 +1,6 @@
 import { expect } from 'chai';
+import type { Fault } from '../../packages/sandbox/cloudinary/faults.ts';
 import { retryImage } from '../../src/admin/operations/images.ts';
-import type { Fault } from '../../src/sandbox/cloudinary/faults.ts';
 import { openStaging } from '../../src/staging/local/folder.ts';
 import { createBoss } from '../../src/transfers/queue.ts';
 import { type Api, createApi, type Json, until, untilCompleted } from '../support/client.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { type SandboxCloudinary, startSandboxCloudinary } from '../../src/sandbox/cloudinary/server.ts';
+import { type SandboxCloudinary, startSandboxCloudinary } from '../../packages/sandbox/cloudinary/server.ts';
 import { type Api, createApi, type Json, tusOptions, tusUpload, until } from '../support/client.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { jpeg } from '../support/images.ts';

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, rm, truncate } from 'node:fs/promises';
 import { basename, parse } from 'node:path';
-import { type Answer, refuse, send } from './answer.ts';
+import { type Answer, refuse } from './answer.ts';
 import { uploadFields } from './asset-fields.ts';
 import type { NewAsset } from './assets.ts';
 import { type Call, meetFault } from './call.ts';
@@ -11,6 +11,7 @@ import type { Fault } from './faults.ts';
 import { type Fields, type ReceivedFile, receiveForm } from './form.ts';
 import { type ImageInfo, readImageInfo } from './image-format.ts';
 import { mediaLimits, refuseLarge } from './media-limits.ts';
+import { send } from './send.ts';
 import { refuseUnsigned } from './signature.ts';
 
 export type UploadType = 'image' | 'auto' | 'raw';

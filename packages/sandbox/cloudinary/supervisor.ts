@@ -1,8 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { extname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { moduleBeside } from '../../runtime/module-beside.ts';
 import type { ProcessOptions, Report } from './process.ts';
 
 /** A local Cloudinary that runs in a process of its own. `close` takes a few seconds at most and may be called twice. */
@@ -54,7 +54,7 @@ export async function superviseCloudinary(options: ProcessOptions, log: Logger):
 }
 
 async function launch(options: ProcessOptions): Promise<Running> {
-  const child = fork(moduleBeside(import.meta.url, 'process'), [JSON.stringify(options)], {
+  const child = fork(new URL(`./process${extname(import.meta.url)}`, import.meta.url), [JSON.stringify(options)], {
     // A session of its own: Ctrl-C goes to every process of the terminal's group, and what hopla still sends has to arrive.
     detached: true,
     execArgv: [],

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { type CloudinaryProcess, superviseCloudinary } from '../../packages/sandbox/cloudinary/supervisor.ts';
+import { type SandboxPostgres, startSandboxPostgres } from '../../packages/sandbox/postgres.ts';
 import { type Config, ConfigError } from '../config.ts';
 import { isLoopback } from '../http/loopback.ts';
-import { type CloudinaryProcess, superviseCloudinary } from './cloudinary/supervisor.ts';
-import { type SandboxPostgres, startSandboxPostgres } from './postgres.ts';
 import { readSandboxFile } from './sandbox-file.ts';
 
 /** What stands in for a database and a storage that nobody configured. */

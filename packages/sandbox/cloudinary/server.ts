@@ -5,12 +5,13 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { awaitDirectory } from '../directory-lock.ts';
 import { openAccountFile } from './account-file.ts';
-import { refuse, send } from './answer.ts';
+import { refuse } from './answer.ts';
 import { openAssets } from './assets.ts';
 import type { Call, Sandbox } from './call.ts';
 import { createFaultPlan, type FaultPlan } from './faults.ts';
 import { createLedger, type Ledger } from './ledger.ts';
 import { route } from './routes.ts';
+import { send } from './send.ts';
 
 export type SandboxCloudinary = {
   /** `http://127.0.0.1:PORT` */

@@ -1,10 +1,11 @@
 import { json } from 'node:stream/consumers';
+import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
-import { isLoopback } from '../../http/loopback.ts';
 import { refuseStranger } from './admin.ts';
-import { refuse, send } from './answer.ts';
+import { refuse } from './answer.ts';
 import type { Call } from './call.ts';
 import { type FaultRule, faultSchema, operations } from './faults.ts';
+import { send } from './send.ts';
 
 /** A rule as it comes over HTTP: a regular expression is `{pattern, flags}`. */
 const ruleSchema = z.strictObject({
@@ -29,7 +30,7 @@ const ruleSchema = z.strictObject({
  */
 export async function control(call: Call): Promise<void> {
   const { req, url, sandbox } = call;
-  if (!isLoopback(req.socket.remoteAddress ?? '')) return send(call, refuse(403, 'Only from this machine'));
+  if (!isLoopback(req.socket.remoteAddress)) return send(call, refuse(403, 'Only from this machine'));
   const refusal = refuseStranger(call);
   if (refusal !== null) return send(call, refusal);
   switch (`${req.method} ${url.pathname}`) {
@@ -66,4 +67,8 @@ function toRegExp(
     context.addIssue(String(error));
     return z.NEVER;
   }
+}
+
+function isLoopback(address: string | undefined): boolean {
+  return address !== undefined && ipaddr.process(address).range() === 'loopback';
 }

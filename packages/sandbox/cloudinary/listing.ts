@@ -1,7 +1,7 @@
 import { refuseStranger } from './admin.ts';
-import { send } from './answer.ts';
 import { assetUrl } from './asset-fields.ts';
 import type { Call } from './call.ts';
+import { send } from './send.ts';
 
 /** A page of images larger than this helps nobody. */
 const shownLimit = 100;

@@ -1,11 +1,12 @@
 import { isIP } from 'node:net';
 import { ping, resource, usage } from './admin.ts';
-import { refuse, send } from './answer.ts';
+import { refuse } from './answer.ts';
 import type { Call } from './call.ts';
 import { control } from './control.ts';
 import { deliver } from './delivery.ts';
 import { destroy } from './destroy.ts';
 import { listStored } from './listing.ts';
+import { send } from './send.ts';
 import { upload } from './upload.ts';
 
 /** Finds the handler by path and method. No router: the faults need the bare request, and eight addresses fit here. */

@@ -1,6 +1,7 @@
-import { type Answer, discard, refuse, send } from './answer.ts';
+import { type Answer, refuse } from './answer.ts';
 import { type Call, waited } from './call.ts';
 import type { FaultOf } from './faults.ts';
+import { discard, send } from './send.ts';
 
 /** Does the work of a call whose request is read, and answers, both as far as the fault lets it. */
 export async function conduct(call: Call, work: () => Promise<Answer>): Promise<void> {

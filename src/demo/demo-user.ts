@@ -5,7 +5,7 @@ import { verifyPassword } from '../identity/passwords.ts';
 import { findCaller, issueToken } from '../identity/tokens.ts';
 import { createUser, findUser, setUserPassword } from '../identity/users.ts';
 import { readSandboxFile, type SandboxFile, writeSandboxFile } from './sandbox-file.ts';
-import type { Sandbox } from './start.ts';
+import type { Sandbox } from './stand-ins.ts';
 
 const DEMO_USER = 'demo';
 /** The password of every demo user made by an older version. */

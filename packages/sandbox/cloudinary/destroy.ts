@@ -1,7 +1,8 @@
-import { refuse, send } from './answer.ts';
+import { refuse } from './answer.ts';
 import { type Call, meetFault } from './call.ts';
 import { conduct } from './conduct.ts';
 import { receiveForm } from './form.ts';
+import { send } from './send.ts';
 import { refuseUnsigned } from './signature.ts';
 
 /** POST /v1_1/:cloud/:resource_type/destroy: an asset that is not there is an answer, not an error. */

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writePrivateFile } from './private-file.ts';
+import { writePrivateFile } from '../../packages/sandbox/private-file.ts';
 
 /** What scripts read from `<DATA_DIR>/sandbox.json`, which its owner alone can. */
 export type SandboxFile = {
