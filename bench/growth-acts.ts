@@ -10,8 +10,8 @@ import type { Database } from '../src/database/connection.ts';
 import { findCaller } from '../src/identity/tokens.ts';
 import { claimPlace } from '../src/ledger/claim-slots.ts';
 import { expireTickets } from '../src/ledger/expire.ts';
-import { createArrivals } from '../src/ledger/grouped-writes.ts';
-import type { ReceivedFacts } from '../src/ledger/receive-images.ts';
+import { createGroupedWrites } from '../src/ledger/grouped-writes.ts';
+import type { ReceivedFacts } from '../src/ledger/received-image.ts';
 import type { Staging } from '../src/staging/local/folder.ts';
 import type { Receipt } from '../src/storage/port.ts';
 import { findTicketOf } from '../src/tickets/access.ts';
@@ -19,9 +19,10 @@ import { listTickets, TicketQuery } from '../src/tickets/list.ts';
 import { openTicket, TicketRequest } from '../src/tickets/open.ts';
 import { readTicketById } from '../src/tickets/show.ts';
 import { viewDetail } from '../src/tickets/view.ts';
-import { createHandOver } from '../src/transfers/fast-path.ts';
+import { createFastPath } from '../src/transfers/fast-path.ts';
 import { createRecords } from '../src/transfers/grouped-records.ts';
-import { fetchTransfers, queueOf } from '../src/transfers/queue.ts';
+import { queueOf } from '../src/transfers/job.ts';
+import { enqueueTransfers, fetchTransfers } from '../src/transfers/pgboss-sql.ts';
 import { type RecoveryDeps, startRecovery } from '../src/transfers/recovery.ts';
 import type { Seeded } from './growth-seed.ts';
 
@@ -105,7 +106,9 @@ export async function photo(side: Side, step: <T>(name: string, run: () => Promi
   const { db, staging, seeded } = side;
   const request = TicketRequest.parse({ images: 2, description: 'bench' });
   const { ticket } = await step('open a ticket', () => openTicket(db, seeded.heavyUser, request, randomUUIDv7()));
-  const arrivals = createArrivals(db, HOLDER, createHandOver().commit, () => {});
+  const { reserve } = createFastPath();
+  const countReceived = () => {};
+  const arrivals = createGroupedWrites({ db, holder: HOLDER, enqueue: enqueueTransfers, reserve, countReceived });
   const place = {
     ...{ ticketId: ticket.id, imageId: randomUUIDv7(), slot: 'photo-1', size: facts.size, filename: 'IMG.jpg' },
     ...{ uploadMetadata: null, expectedSha256: null, staging: staging.id, holder: HOLDER, facts: null },

@@ -5,7 +5,8 @@ import pino from 'pino';
 import { startSandboxPostgres } from '../packages/sandbox/postgres.ts';
 import { connectDatabase, migrate } from '../src/database/connection.ts';
 import { openStaging } from '../src/staging/local/folder.ts';
-import { queueOf, startQueue } from '../src/transfers/queue.ts';
+import { queueOf } from '../src/transfers/job.ts';
+import { startQueue } from '../src/transfers/queue.ts';
 import { photo, reads, type Side } from './growth-acts.ts';
 import { type Plan, watchPlans } from './growth-plans.ts';
 import { seed } from './growth-seed.ts';
@@ -83,7 +84,7 @@ async function openSide(
   started.defer(() => db.destroy());
   await migrate(db);
   const staging = await openStaging({ directory: join(directory, name), budgetBytes: 1e12, freeBytes: 0 });
-  const boss = await startQueue(databaseUrl, staging, pino({ level: 'silent' }));
+  const boss = await startQueue(db, databaseUrl, staging, pino({ level: 'silent' }));
   started.defer(() => boss.stop({ graceful: false }));
   const seeded = await seed(databaseUrl, tickets, staging.id);
   return { name, db, boss, staging, seeded };

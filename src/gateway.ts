@@ -25,7 +25,7 @@ import { createCallers } from './identity/callers.ts';
 import { createPasswordChecks } from './identity/password-checks.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { createTokenWatch } from './identity/token-watch.ts';
-import { createArrivals } from './ledger/grouped-writes.ts';
+import { createGroupedWrites } from './ledger/grouped-writes.ts';
 import { isStaged } from './model/states.ts';
 import { createMetrics } from './observability/metrics.ts';
 import { metricsRoutes } from './observability/metrics-routes.ts';
@@ -45,10 +45,12 @@ import { createDailyImages } from './tickets/quotas.ts';
 import { ticketRoutes } from './tickets/routes.ts';
 import { ticketTokenRoutes } from './tickets/token-routes.ts';
 import { createBreaker } from './transfers/breaker.ts';
-import { createHandOver } from './transfers/fast-path.ts';
+import { createFastPath } from './transfers/fast-path.ts';
 import { createRecords } from './transfers/grouped-records.ts';
+import { queueOf } from './transfers/job.ts';
+import { enqueueTransfers } from './transfers/pgboss-sql.ts';
 import { createSending } from './transfers/prepare.ts';
-import { queueOf, startQueue } from './transfers/queue.ts';
+import { startQueue } from './transfers/queue.ts';
 import { reclaimAlone, reclaimBeside } from './transfers/reclaim.ts';
 import { startRecovery } from './transfers/recovery.ts';
 import { startWorkers, type Workers } from './transfers/worker.ts';
@@ -176,7 +178,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   starting.defer(() => store.close());
   const { limits } = store;
 
-  const boss = await startQueue(config.DATABASE_URL, staging, log);
+  const boss = await startQueue(db, config.DATABASE_URL, staging, log);
   starting.defer(() => boss.stop({ graceful: false, timeout: 2_000 }));
   const hub = await startHub(config.DATABASE_URL, db, log);
   starting.defer(() => hub.close());
@@ -185,7 +187,7 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
   const breaker = createBreaker(storage, log);
   starting.defer(() => breaker.close());
   const metrics = createMetrics({ db, staging, isPaused: () => breaker.paused });
-  const handOver = createHandOver();
+  const fastPath = createFastPath();
   const offsets = createOffsets({ staging, hub, peers });
   starting.defer(() => offsets.close());
   const intake = createIntake({
@@ -195,11 +197,17 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
     buffers,
     staging,
     offsets,
-    wanted: handOver.wants,
+    wanted: fastPath.wants,
     log,
   });
   starting.defer(followUploads(hub, intake));
-  const arrivals = createArrivals(db, peers.own, handOver.commit, metrics.countReceived);
+  const arrivals = createGroupedWrites({
+    db,
+    holder: peers.own,
+    enqueue: enqueueTransfers,
+    reserve: fastPath.reserve,
+    countReceived: metrics.countReceived,
+  });
   const finish: FinishDeps = { db, staging, intake, arrivals, log, reach };
   const locker = createLocker(LOCK_TIMEOUT_MS);
   const ownHolders = createHolders({ db, staging, intake, peers, locker, timeoutMs: LOCK_TIMEOUT_MS, log });
@@ -219,14 +227,14 @@ async function openParts(config: GatewayConfig, log: Logger, reach: Reach, start
       config.QUARANTINE_HOURS === undefined ? undefined : config.QUARANTINE_HOURS * HOUR_MS,
     ),
   );
-  const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, disk, handOver };
+  const base = { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, disk, fastPath };
   return { ...base, store, offsets, finish, creation, wholes, quarantine, peers, holders };
 }
 
 /** Puts right what an earlier process left, and sends off what waits. */
 async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Promise<Workers> {
   const { config, log, reach, db, staging, storage, boss, hub, breaker, metrics, finish, peers, holders } = parts;
-  const { wholes, quarantine, disk, handOver } = parts;
+  const { wholes, quarantine, disk, fastPath } = parts;
   const sends = config.TRANSFER_CONCURRENCY > 0;
   const reclaimed = sends && (await reclaimAlone({ db, peers, stagingId: staging.id, log }));
   const recovery = await startRecovery({
@@ -258,11 +266,11 @@ async function startTransfers(parts: Parts, starting: AsyncDisposableStack): Pro
   };
   const workers = startWorkers(transfer, config.TRANSFER_CONCURRENCY);
   starting.defer(() => workers.close(0));
-  handOver.attach(workers);
+  fastPath.attach(workers);
   starting.defer(
     hub.watch({
       onImage({ imageId, staging: area, status }) {
-        if (area === staging.id && status === 'received' && !handOver.has(imageId)) workers.wake();
+        if (area === staging.id && status === 'received' && !fastPath.has(imageId)) workers.wake();
       },
       onProgress() {},
       onResync: workers.wake,

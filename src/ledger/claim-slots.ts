@@ -1,13 +1,13 @@
 import type { Database } from '../database/connection.ts';
 import { Image, Ticket } from '../database/models.ts';
-import { prepared } from '../database/prepared.ts';
+import { prepared, sql, text } from '../database/sql.ts';
 import { HoplaError } from '../model/errors.ts';
 import { liveStatuses } from '../model/states.ts';
-import { countChanges, counters, imageColumns } from './count-and-announce.ts';
-import type { EnqueueTransfers } from './grouped-writes.ts';
-import { type ReceivedFacts, receivedColumns } from './receive-images.ts';
+import { countChanges, imageColumns } from './count-and-announce.ts';
+import type { EnqueueTransfers } from './enqueue.ts';
+import { type ReceivedFacts, receivedColumns } from './received-image.ts';
 
-/** What is known of an image when its upload is created. */
+/** The facts of an image at the creation of its upload. */
 export type PlaceRequest = {
   ticketId: string;
   imageId: string;
@@ -15,32 +15,32 @@ export type PlaceRequest = {
   /** Bytes; null when the client declares the length later. */
   size: number | null;
   filename: string | null;
-  /** `Upload-Metadata` as it came, to be echoed to HEAD. */
+  /** `Upload-Metadata` as the client sent it, which HEAD answers. */
   uploadMetadata: string | null;
   expectedSha256: string | null;
   staging: string;
-  /** The process that receives it. */
+  /** The process that receives the upload. */
   holder: string | null;
-  /** Of an image that came whole with its creation, and is durable already: it takes its place as `received`. */
+  /** Set for a one-shot upload, which is durable already: the image takes its place as `received`. */
   facts: ReceivedFacts | null;
-  /** The bytes of that, if they are at hand; see `ReceivedImage`. */
+  /** All bytes of a one-shot upload, while they are in memory; see `ReceivedImage`. */
   content?: Buffer | null;
 };
 
-/** A new place, or the live upload that already has this slot. */
+/** A new place, or the live upload that has this slot already. */
 export type Place = { kind: 'claimed' | 'existing'; image: Image };
 
-/** Takes a place for one image, see `claimPlaces`; null when there was none. */
+/** Takes a place for one image, see `claimPlaces`; null when the ticket had none, or the slot was taken. */
 export type TakePlace = (request: PlaceRequest) => Promise<Image | null>;
 
-/** A place or a slot can be given back between our attempt and our look; more often than this in a row is a rush. */
+/** A place or a slot may become free between the attempt and the look. After so many attempts other uploads are faster. */
 const TRIES = 5;
 
 /**
- * Claims one place of a ticket: N+1 racing calls get exactly N.
+ * Claims one place of a ticket: N + 1 racing calls get exactly N places.
  *
- * Throws `ticket-full`, `ticket-expired`, `slot-mismatch`, `ticket-not-found`, and 423 `upload-locked` when the slot changes
- * hands all the time.
+ * Throws `ticket-full`, `ticket-expired`, `slot-mismatch`, `ticket-not-found`, and 423 `upload-locked` for a slot that
+ * changes hands at every attempt.
  */
 export async function claimPlace(db: Database, takePlace: TakePlace, request: PlaceRequest): Promise<Place> {
   for (let attempt = 1; attempt <= TRIES; attempt++) {
@@ -49,19 +49,21 @@ export async function claimPlace(db: Database, takePlace: TakePlace, request: Pl
     const existing = await findPlaceTaken(db, request);
     if (existing) return { kind: 'existing', image: existing };
   }
-  // Whatever became free, others were faster: at each of our attempts it was full.
+  // The ticket was full at each attempt: other uploads took every place that became free.
   if (request.slot === null) throw new HoplaError('ticket-full', 'Every place of this ticket is taken.');
   throw new HoplaError('upload-locked', 'This slot changes hands too quickly; try again.', { retryAfterMs: 1000 });
 }
 
 /**
- * Why there is no place: the live upload that has the slot, or the reason as an error. Null when there is none (any
- * more). Throws what `claimPlace` throws.
+ * Finds out why an image got no place: resolves to the live upload that has the slot, throws the other reasons, and
+ * resolves to null when a place is free by now.
+ *
+ * Throws `ticket-full`, `ticket-expired`, `slot-mismatch` and `ticket-not-found`.
  */
 export async function findPlaceTaken(db: Database, request: PlaceRequest): Promise<Image | null> {
   if (request.facts) {
-    // A repeat of a claim whose answer was lost finds itself: under the ticket's lock, as that one has come to its end
-    // then. Its file would be removed otherwise, and its COMMIT still get through.
+    // A repeated claim, whose first answer was lost, finds its own row. The ticket's lock waits for the end of the first
+    // claim: without the lock, the file would be removed here, and the first COMMIT could still succeed after that.
     await Ticket.query(db).findById(request.ticketId).forNoKeyUpdate();
     const own = await Image.query(db).findById(request.imageId);
     if (own) return own;
@@ -99,11 +101,11 @@ function sameImage(image: Image, request: PlaceRequest): Image {
 }
 
 /**
- * Claims places for many images in one atomic statement, and resolves to the images that got one: in their order as long
- * as their ticket has places, and only where no other live upload has the slot. Each claim is one version of its ticket.
- * The transfers of those that are received with it are queued.
+ * Claims places for many images in one atomic statement. An image gets a place as long as its ticket has places, in the
+ * order of the requests, and only if no other live upload has its slot. Each claimed place is one version of its ticket.
+ * The statement also queues the transfers of the images that came with their creation. Resolves to the images with a place.
  *
- * Locks the tickets in the order of their ids, before any image.
+ * The statement locks the tickets in the order of their ids, before any image.
  */
 export async function claimPlaces(db: Database, requests: PlaceRequest[], enqueue: EnqueueTransfers): Promise<Image[]> {
   const asked = new Map<string, number>();
@@ -112,65 +114,42 @@ export async function claimPlaces(db: Database, requests: PlaceRequest[], enqueu
     asked.set(request.ticketId, turn);
     return { ...request, ...(facts ? receivedColumns(facts) : {}), status: facts ? 'received' : 'uploading', turn };
   });
-  const source = rowsOf(wanted);
-  const lone = wanted.length === 1;
   const queued = requests.some(({ facts }) => facts)
-    ? enqueue("(SELECT * FROM placed WHERE status = 'received') AS received")
-    : null;
-  const { rows } = (await prepared(
+    ? sql`queued AS (${enqueue(sql`(SELECT * FROM placed WHERE status = 'received') AS received`)}),`
+    : sql``;
+  const rows = await prepared(
     db,
-    `WITH wanted AS (
-       ${source.sql}
-     ), open AS (
-       SELECT id, expected, version, ${counters.join(', ')} FROM tickets
-       -- By ids that the planner does not see, so that it keeps one plan (transition.ts).
-       WHERE id = ANY (ARRAY(SELECT "ticketId" FROM wanted)) AND NOT expired AND expires_at > now()
-       ${lone ? '' : 'ORDER BY id'} FOR NO KEY UPDATE
-     ), placed AS (
-       INSERT INTO images (id, ticket_id, status, slot, size, filename, upload_metadata, expected_sha256, staging, holder,
-                           sha256, content_type, format, width, height, orientation, display_width, display_height,
-                           received_at)
-       SELECT "imageId", "ticketId", status, slot, size, filename, "uploadMetadata", "expectedSha256", staging, holder,
-              sha256, content_type, format, width, height, orientation, display_width, display_height,
-              CASE status WHEN 'received' THEN now() END
-       FROM wanted JOIN open ON open.id = "ticketId" AND turn <= expected - claimed ${lone ? '' : 'ORDER BY turn'}
-       ON CONFLICT DO NOTHING RETURNING ${imageColumns.join(', ')}
-     ), changed AS (
-       SELECT id, ticket_id, staging, status, size, to_json(placed)::text AS image, 1 AS claimed, here AS received,
-              0 AS stored, 0 AS failed, bytes AS bytes_total, here * bytes AS bytes_received, 0 AS bytes_stored
-       FROM placed, LATERAL (SELECT coalesce(size, 0) AS bytes, (status = 'received')::int AS here) AS counts
-     ), ${queued ? `queued AS (${queued.sql}),` : ''} ${countChanges('open', 'images', lone)}
-     SELECT '[' || array_to_string(images, ',') || ']' AS images FROM counted`,
-    [...source.bindings, ...(queued?.bindings ?? [])],
-  )) as { rows: { images: string }[] };
+    sql<{ images: string }>`
+    WITH wanted AS (
+      SELECT * FROM json_to_recordset(${JSON.stringify(wanted)}::json) AS wanted (
+        turn int, "imageId" uuid, "ticketId" uuid, status text, slot text, size bigint, filename text,
+        "uploadMetadata" text, "expectedSha256" text, staging text, holder text, sha256 text, content_type text,
+        format text, width int, height int, orientation smallint, display_width int, display_height int
+      )
+    ), open AS (
+      SELECT id, expected, version, claimed, received, stored, failed, bytes_total, bytes_received, bytes_stored
+      FROM tickets
+      -- The planner does not see these ids, so that it keeps one plan (move-images.ts).
+      WHERE id = ANY (ARRAY(SELECT "ticketId" FROM wanted)) AND NOT expired AND expires_at > now()
+      ORDER BY id FOR NO KEY UPDATE
+    ), placed AS (
+      INSERT INTO images (id, ticket_id, status, slot, size, filename, upload_metadata, expected_sha256, staging, holder,
+                          sha256, content_type, format, width, height, orientation, display_width, display_height,
+                          received_at)
+      SELECT "imageId", "ticketId", status, slot, size, filename, "uploadMetadata", "expectedSha256", staging, holder,
+             sha256, content_type, format, width, height, orientation, display_width, display_height,
+             CASE status WHEN 'received' THEN now() END
+      FROM wanted JOIN open ON open.id = "ticketId" AND turn <= expected - claimed
+      ORDER BY turn
+      ON CONFLICT DO NOTHING RETURNING ${text(imageColumns.join(', '))}
+    ), changed AS (
+      SELECT id, ticket_id, staging, status, size, to_json(placed)::text AS image, 1 AS claimed, here AS received,
+             0 AS stored, 0 AS failed, bytes AS bytes_total, here * bytes AS bytes_received, 0 AS bytes_stored
+      FROM placed, LATERAL (SELECT coalesce(size, 0) AS bytes, (status = 'received')::int AS here) AS counts
+    ), ${queued} ${countChanges('open', sql`images`)}
+    SELECT '[' || array_to_string(images, ',') || ']' AS images FROM counted`,
+  );
   return rows.flatMap(({ images }) =>
     (JSON.parse(images) as Record<string, unknown>[]).map((image) => Image.fromJsonRow(image)),
   );
-}
-
-/** What is known of an image whose place is claimed, as the statement has it; `turn` is its number among those of its ticket. */
-const wantedColumns = {
-  ...{ turn: 'int', imageId: 'uuid', ticketId: 'uuid', status: 'text', slot: 'text', size: 'bigint', filename: 'text' },
-  ...{ uploadMetadata: 'text', expectedSha256: 'text', staging: 'text', holder: 'text', sha256: 'text' },
-  ...{ content_type: 'text', format: 'text', width: 'int', height: 'int' },
-  ...{ orientation: 'smallint', display_width: 'int', display_height: 'int' },
-};
-
-type Wanted = { [column in keyof typeof wantedColumns]?: unknown };
-
-/** SQL of a query for the rows: a lone one as it is, as Postgres takes longer for one of JSON; many as that. */
-function rowsOf(wanted: Wanted[]): { sql: string; bindings: unknown[] } {
-  const columns = Object.entries(wantedColumns);
-  const [first] = wanted;
-  if (first && wanted.length === 1) {
-    return {
-      sql: `SELECT ${columns.map(([name, type]) => `?::${type} AS "${name}"`).join(', ')}`,
-      bindings: columns.map(([name]) => first[name as keyof Wanted] ?? null),
-    };
-  }
-  const types = columns.map(([name, type]) => `"${name}" ${type}`).join(', ');
-  return {
-    sql: `SELECT * FROM json_to_recordset(?::json) AS wanted (${types})`,
-    bindings: [JSON.stringify(wanted)],
-  };
 }

@@ -1,49 +1,48 @@
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { claimPlaces, type PlaceRequest, type TakePlace } from './claim-slots.ts';
+import type { EnqueueClaimed, EnqueueTransfers, ReserveTransfers } from './enqueue.ts';
 import { createGroupCommit } from './group-commit.ts';
-import type { Beside } from './move-images.ts';
-import { type ReceivedImage, receiveImages } from './receive-images.ts';
+import { receiveImages } from './receive-images.ts';
+import type { ReceivedImage } from './received-image.ts';
 
-/**
- * Makes SQL that puts the transfers of images into the queue, for the statement that receives them.
- *
- * @param images what stands behind FROM: rows with `id` and `staging`
- */
-export type EnqueueTransfers = (images: string) => Beside;
-
-/** Runs the one statement that receives images, and says how it queues their transfers. Resolves to the same. */
-export type CommitReceipts = (
-  images: ReceivedImage[],
-  receive: (enqueue: EnqueueTransfers) => Promise<Image[]>,
-) => Promise<Image[]>;
-
-/** What may be asked for at any moment, by any number of uploads at once: each is durable when it resolves. */
-export type Arrivals = {
+/** Writes of uploads, which any number of uploads may ask for at once. Each write is durable when its promise resolves. */
+export type GroupedWrites = {
   takePlace: TakePlace;
   /**
-   * Counts an image as received and queues its transfer, in one transaction: from here on its last byte may be
-   * acknowledged. The staged file must be fsynced before. False when the image is no longer `uploading`.
+   * Counts an image as received and queues its transfer, in one transaction: only then may hopla acknowledge the last byte.
+   * The staged file must be fsynced before. False when the image is no longer `uploading`.
    */
   receive(image: ReceivedImage): Promise<boolean>;
 };
 
+export type GroupedWritesDeps = {
+  db: Database;
+  /** This process, as the column `holder` of its uploads names it. */
+  holder: string;
+  enqueue: EnqueueClaimed;
+  reserve: ReserveTransfers;
+  /** Called with the size of each image, in bytes, once its receipt is committed. */
+  countReceived: (bytes: number) => void;
+};
+
 /**
- * Each group is one statement, and so one transaction without BEGIN and COMMIT: the ways there and back cost more than what
- * is done for a lone image.
- *
- * @param holder this process, in the column `holder` of the uploads that it receives
- * @param countReceived told of each image once its receipt is committed, with its size in bytes
+ * Each group is one statement, and so one transaction without BEGIN and COMMIT: for a lone image, these two round trips
+ * would cost more than the statement.
  */
-export function createArrivals(
-  db: Database,
-  holder: string,
-  commit: CommitReceipts,
-  countReceived: (bytes: number) => void,
-): Arrivals {
+export function createGroupedWrites({ db, holder, enqueue, reserve, countReceived }: GroupedWritesDeps): GroupedWrites {
+  /** Runs the statement that receives images, and tells the transfer side how the statement ended. */
+  const commit = async (arrived: ReceivedImage[], write: (enqueue: EnqueueTransfers) => Promise<Image[]>) => {
+    const { ids, settle } = reserve(arrived);
+    const [outcome] = await Promise.allSettled([write((images) => enqueue(images, ids))]);
+    settle(outcome);
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
+  };
+
   const takePlace = createGroupCommit(async (places: PlaceRequest[]) => {
-    const whole = places.filter((place) => place.facts !== null) as ReceivedImage[];
-    const placed = await commit(whole, (enqueue) => claimPlaces(db, places, enqueue));
+    const oneShots = places.flatMap(({ facts, ...place }) => (facts ? [{ ...place, facts }] : []));
+    const placed = await commit(oneShots, (enqueuePlaced) => claimPlaces(db, places, enqueuePlaced));
     const byId = new Map(placed.map((image) => [image.id, image]));
     return places.map(({ imageId, facts }): Image | null => {
       const image = byId.get(imageId) ?? null;
@@ -52,7 +51,7 @@ export function createArrivals(
     });
   });
   const receive = createGroupCommit(async (images: ReceivedImage[]) => {
-    const moved = await commit(images, (enqueue) => receiveImages(db, images, holder, enqueue));
+    const moved = await commit(images, (enqueueMoved) => receiveImages(db, images, holder, enqueueMoved));
     const received = new Set(moved.map(({ id }) => id));
     return images.map(({ imageId, facts }) => {
       if (received.has(imageId)) countReceived(facts.size);

@@ -1,33 +1,13 @@
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
-import type { ImageFacts } from '../model/image-facts.ts';
-import type { EnqueueTransfers } from './grouped-writes.ts';
+import { sql } from '../database/sql.ts';
+import type { EnqueueTransfers } from './enqueue.ts';
 import { moveImages } from './move-images.ts';
-
-/** What was learnt of an image while its bytes came in. */
-export type ReceivedFacts = ImageFacts & {
-  size: number;
-  /** Lower-case hex, of the whole file. */
-  sha256: string;
-};
-
-/** An upload whose bytes are all here, and durable. */
-export type ReceivedImage = {
-  imageId: string;
-  ticketId: string;
-  filename: string | null;
-  facts: ReceivedFacts;
-  /** Its bytes, if they are at hand: then nobody has to read them to send them. */
-  content?: Buffer | null;
-};
-
-export function receivedColumns({ contentType, displayWidth, displayHeight, ...facts }: ReceivedFacts) {
-  return { ...facts, content_type: contentType, display_width: displayWidth, display_height: displayHeight };
-}
+import { type ReceivedImage, receivedColumns } from './received-image.ts';
 
 /**
- * Counts images as received, and queues their transfers. Resolves to those that were still `uploading`, and this process's
- * (`holder`).
+ * Counts images as received and queues their transfers, in one statement. Resolves to the images that were still
+ * `uploading` and held by `holder`, this process.
  */
 export async function receiveImages(
   db: Database,
@@ -37,6 +17,6 @@ export async function receiveImages(
 ): Promise<Image[]> {
   const received_at = new Date();
   const moves = arrived.map(({ imageId, facts }) => ({ imageId, changes: { ...receivedColumns(facts), received_at } }));
-  const changes = await moveImages(db, moves, ['uploading'], 'received', { holder, beside: enqueue('moved') });
+  const changes = await moveImages(db, moves, ['uploading'], 'received', { holder, beside: enqueue(sql`moved`) });
   return changes.map(({ image }) => image);
 }

@@ -6,7 +6,7 @@ import { isReceived, isStaged } from '../model/states.ts';
 import type { Staging } from '../staging/local/folder.ts';
 import type { Receipt, Storage } from '../storage/port.ts';
 import type { TransferEnd } from './failure.ts';
-import type { Claim, OwedImage } from './queue.ts';
+import type { Claim, OwedImage } from './job.ts';
 
 export type EndedDeps = {
   db: Database;

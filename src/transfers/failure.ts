@@ -1,11 +1,11 @@
-import type { PgBoss } from 'pg-boss';
+import { fromKnex, type PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { type ImageChanges, moveImage } from '../ledger/move-images.ts';
 import type { ErrorCode, HoplaError } from '../model/errors.ts';
 import { owedStatuses } from '../model/states.ts';
 import type { Breaker } from './breaker.ts';
-import { type Claim, inside, type OwedImage } from './queue.ts';
+import type { Claim, OwedImage } from './job.ts';
 
 export type FailureDeps = {
   db: Database;
@@ -71,7 +71,7 @@ async function giveUp(
 ): Promise<TransferEnd> {
   const change = await deps.db.transaction(async (trx) => {
     const moved = await moveImage(trx, image.id, owedStatuses, 'failed', { attempts, ...errorColumns(failure) });
-    await insistOnClaim(deps.boss.complete(claim.name, claim, null, { db: inside(trx) }));
+    await insistOnClaim(deps.boss.complete(claim.name, claim, null, { db: fromKnex(trx) }));
     return moved;
   });
   // Cancelled meanwhile, and a file that is gone then is as it should be.
@@ -100,9 +100,9 @@ export async function handBack(
   await db.transaction(async (trx) => {
     // Of one that was not noted as begun there may be nothing to change.
     await moveImage(trx, claim.data.imageId, changes ? owedStatuses : ['transferring'], 'received', changes);
-    await insistOnClaim(boss.fail(claim.name, claim, null, { db: inside(trx) }));
+    await insistOnClaim(boss.fail(claim.name, claim, null, { db: fromKnex(trx) }));
     // In seconds from the database's now: our clock may be another.
-    await boss.update(claim.name, undefined, { id: claim.id, startAfter: delayMs / 1000, db: inside(trx) });
+    await boss.update(claim.name, undefined, { id: claim.id, startAfter: delayMs / 1000, db: fromKnex(trx) });
   });
 }
 

@@ -1,78 +1,61 @@
-import type { Image } from '../database/models.ts';
 import { isDatabaseOutage } from '../database/outage.ts';
-import type { CommitReceipts } from '../ledger/grouped-writes.ts';
-import type { ReceivedImage } from '../ledger/receive-images.ts';
+import type { ReserveTransfers } from '../ledger/enqueue.ts';
 import { SMALL_BYTES } from '../storage/port.ts';
-import { enqueueTransfers } from './queue.ts';
 import type { Expected, Workers } from './worker.ts';
 
 /**
- * Hands images to the workers of the process that receives them, as many as have nothing to do: their jobs are claimed by the
- * statement that queues them. So there is no moment at which another process could fetch them too, nobody has to be called
- * and to look into the queue, and the first byte leaves right after the commit. A process that dies leaves a job as it does
- * after a fetch.
+ * Gives images to the idle workers of the process that receives them: the statement that queues their jobs also claims
+ * these jobs. No other process can fetch such a job in between, no worker has to be woken and to read the queue, and the
+ * first byte leaves right after the commit. A process that dies leaves these jobs as it leaves fetched ones.
  */
-export type HandOver = {
-  commit: CommitReceipts;
-  /** Whether an image that was received is in good hands, so that nobody needs to be called. */
+export type FastPath = {
+  reserve: ReserveTransfers;
+  /** Whether a worker of this process has the image, so that no worker needs to be woken for it. */
   has(imageId: string): boolean;
-  /** Whether an image of so many bytes would be given to a worker whole, were it received now. */
+  /** Whether a worker would take an image of so many bytes from memory, if it were received now. */
   wants(bytes: number): boolean;
-  /** From here on there are workers. */
+  /** Names the workers. Until then nothing is reserved. */
   attach(workers: Workers): void;
 };
 
-export function createHandOver(): HandOver {
+export function createFastPath(): FastPath {
   const given = new Set<string>();
   let workers: Workers | undefined;
 
-  /** Lets workers begin with as many of the images as they have room for; the result is to be told what became of them. */
-  const give = (images: ReceivedImage[]) => {
-    const some = images.filter(({ imageId }) => !given.has(imageId)).slice(0, workers?.room() ?? 0);
-    const all = some.flatMap((image) => (workers ? { id: image.imageId, expected: workers.expect(image) } : []));
-    const ids = all.map(({ id }) => id);
-    for (const id of ids) given.add(id);
-    const drop = (id: string, expected: Expected) => {
-      given.delete(id);
-      expected.drop();
-    };
-    return {
-      ids,
-      received(images: Image[]) {
-        const received = new Map(
-          images.filter(({ status }) => status === 'received').map((image) => [image.id, image]),
-        );
-        for (const { id, expected } of all) {
-          const image = received.get(id);
-          if (image) void expected.send(image).then(() => given.delete(id));
-          else drop(id, expected);
-        }
-      },
-      failed(error: unknown) {
-        for (const { id, expected } of all) {
-          // Otherwise it is certain that nothing was committed.
-          if (!isDatabaseOutage(error)) drop(id, expected);
-          else
-            void expected.handBack().then(() => {
-              given.delete(id);
-              workers?.wake();
-            });
-        }
-      },
-    };
+  const drop = (id: string, expected: Expected) => {
+    given.delete(id);
+    expected.drop();
+  };
+  const handBack = async (id: string, expected: Expected) => {
+    await expected.handBack();
+    given.delete(id);
+    workers?.wake();
+  };
+  const send = async (id: string, expected: Expected, image: Parameters<Expected['send']>[0]) => {
+    await expected.send(image);
+    given.delete(id);
   };
 
   return {
-    async commit(arrived, receive) {
-      const { ids, received, failed } = give(arrived);
-      try {
-        const images = await receive((images) => enqueueTransfers(images, ids));
-        received(images);
-        return images;
-      } catch (error) {
-        failed(error);
-        throw error;
-      }
+    reserve(arriving) {
+      const some = arriving.filter(({ imageId }) => !given.has(imageId)).slice(0, workers?.room() ?? 0);
+      const kept = some.flatMap((image) => (workers ? { id: image.imageId, expected: workers.expect(image) } : []));
+      for (const { id } of kept) given.add(id);
+      return {
+        ids: kept.map(({ id }) => id),
+        settle(outcome) {
+          const received = outcome.status === 'fulfilled' ? outcome.value : [];
+          const images = new Map(received.map((image) => [image.id, image]));
+          // After an outage the statement may have been committed or not; after any other error it was not.
+          const uncertain = outcome.status === 'rejected' && isDatabaseOutage(outcome.reason);
+          for (const { id, expected } of kept) {
+            const image = images.get(id);
+            if (image?.status === 'received') void send(id, expected, image);
+            else if (uncertain) void handBack(id, expected);
+            else drop(id, expected);
+          }
+        },
+      };
     },
     has: (imageId) => given.has(imageId),
     wants: (bytes) => bytes <= SMALL_BYTES && (workers?.room() ?? 0) > 0,

@@ -5,7 +5,8 @@ import { moveImages } from '../ledger/move-images.ts';
 import { recordStored } from '../ledger/record-stored.ts';
 import { owedStatuses } from '../model/states.ts';
 import type { Receipt } from '../storage/port.ts';
-import { type Claim, endTransfers } from './queue.ts';
+import type { Claim } from './job.ts';
+import { endTransfers } from './pgboss-sql.ts';
 
 /**
  * What every transfer writes, many of them in one statement: they count in the same tickets, and one by one each would wait

@@ -1,7 +1,8 @@
 import type { PgBoss } from 'pg-boss';
 import type { Database } from '../database/connection.ts';
+import { type Claim, HEARTBEAT_SECONDS, type OwedImage } from './job.ts';
+import { fetchTransfers } from './pgboss-sql.ts';
 import type { Sending } from './prepare.ts';
-import { type Claim, fetchTransfers, HEARTBEAT_SECONDS, type OwedImage } from './queue.ts';
 
 /** A job that this process has. */
 export type HeldClaim = Claim & {

@@ -4,7 +4,7 @@ import { HoplaError } from '../model/errors.ts';
 import type { Staging } from '../staging/local/folder.ts';
 import type { Checked } from '../staging/local/io-thread.ts';
 import type { Put, Storage } from '../storage/port.ts';
-import type { OwedImage } from './queue.ts';
+import type { OwedImage } from './job.ts';
 
 /** An image that is read and made ready to be sent, which it need not be. */
 export type Sending = {

@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Peers } from '../cluster/membership-unix.ts';
 import type { Database } from '../database/connection.ts';
-import { HEARTBEAT_SECONDS, queueOf } from './queue.ts';
+import { HEARTBEAT_SECONDS } from './job.ts';
+import { giveBackTransfers, readQueueClock } from './pgboss-sql.ts';
 
 /** Brings back the transfers of processes that ended in the middle of them. */
 export type Reclaim = { close(): Promise<void> };
@@ -26,7 +27,7 @@ const RETRY_MS = 1_000;
  */
 export async function reclaimAlone({ db, peers, stagingId, log }: Omit<ReclaimDeps, 'wake'>): Promise<boolean> {
   if (!peers.alone) return false;
-  const jobs = await giveBack(db, stagingId, null);
+  const jobs = await giveBackTransfers(db, stagingId, null);
   if (jobs > 0) log.info({ jobs }, 'resuming transfers that a process left behind');
   return true;
 }
@@ -52,9 +53,9 @@ export function reclaimBeside({ db, peers, stagingId, wake, log }: ReclaimDeps, 
     }
   };
   const reclaim = async () => {
-    const since = await insist(() => readClock(db));
+    const since = await insist(() => readQueueClock(db));
     await delay(SIGN_OF_LIFE_MS, undefined, { signal });
-    const jobs = await insist(() => giveBack(db, stagingId, since));
+    const jobs = await insist(() => giveBackTransfers(db, stagingId, since));
     if (jobs === 0) return;
     log.info({ jobs }, 'taking over transfers of a process that has ended');
     wake();
@@ -76,20 +77,4 @@ export function reclaimBeside({ db, peers, stagingId, wake, log }: ReclaimDeps, 
       await Promise.all(running);
     },
   };
-}
-
-/** The database's time, which is that of its heartbeats, as the text it takes back. */
-async function readClock(db: Database): Promise<string> {
-  const { rows } = (await db.raw('SELECT clock_timestamp()::text AS now')) as { rows: { now: string }[] };
-  return rows[0]?.now ?? '';
-}
-
-/** Puts active jobs back into the queue: all, or those without a sign of life since then. Resolves to their number. */
-async function giveBack(db: Database, stagingId: string, since: string | null): Promise<number> {
-  const { rowCount } = (await db.raw(
-    `UPDATE pgboss.job SET state = 'retry', start_after = now(), heartbeat_on = NULL
-     WHERE name = ? AND state = 'active' AND (?::timestamptz IS NULL OR coalesce(heartbeat_on, started_on) < ?)`,
-    [queueOf(stagingId), since, since] as never,
-  )) as { rowCount: number };
-  return rowCount;
 }

@@ -3,13 +3,15 @@ import type { PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import { Image, type Ticket } from '../database/models.ts';
+import { query, sql } from '../database/sql.ts';
 import { sweepTokens } from '../identity/sweep.ts';
 import { expireTickets } from '../ledger/expire.ts';
 import { isId } from '../model/ids.ts';
-import { type ImageStatus, isStaged, owedStatuses, stagedStatuses } from '../model/states.ts';
+import { type ImageStatus, isStaged, stagedStatuses } from '../model/states.ts';
 import type { Staging } from '../staging/local/folder.ts';
 import type { Quarantine } from '../staging/local/quarantine.ts';
-import { enqueueAgain, queueOf } from './queue.ts';
+import { findUnqueued } from './pgboss-sql.ts';
+import { enqueueAgain } from './queue.ts';
 
 export type RecoveryDeps = {
   db: Database;
@@ -130,11 +132,12 @@ async function trackWaiting({ db, staging }: RecoveryDeps): Promise<void> {
     else staging.trackUpload(id, { size, position: (await staging.sizeOf(id)) ?? 0 }, owner);
   }
   // Last, as one of those above may have ended meanwhile. An id without a row is a creation that is just being made.
-  const { rows } = (await db.raw('SELECT id FROM images WHERE id = ANY (?::uuid[]) AND status <> ALL (?)', [
-    staging.reserved(),
-    stagedStatuses,
-  ] as never)) as { rows: Pick<Image, 'id'>[] };
-  for (const { id } of rows) staging.release(id);
+  const ended = await query(
+    db,
+    sql<Pick<Image, 'id'>>`SELECT id FROM images
+                           WHERE id = ANY (${staging.reserved()}::uuid[]) AND status <> ALL (${stagedStatuses})`,
+  );
+  for (const { id } of ended) staging.release(id);
 }
 
 /** Uploads whose last byte is here: their client may never ask again. */
@@ -150,13 +153,7 @@ async function commitComplete({ db, staging, isElsewhere, commitUpload, log }: R
 
 /** Images that are owed to the storage but have no job. */
 async function queueOwed({ db, boss, staging, log }: RecoveryDeps): Promise<void> {
-  const { rows } = (await db.raw(
-    `SELECT images.id, images.staging FROM images
-     WHERE images.staging = ? AND images.status = ANY (?)
-       AND NOT EXISTS (SELECT FROM pgboss.job WHERE job.name = ? AND job.id = images.id AND job.state < 'completed')`,
-    [staging.id, owedStatuses, queueOf(staging.id)] as never,
-  )) as { rows: Pick<Image, 'id' | 'staging'>[] };
-  for (const image of rows) {
+  for (const image of await findUnqueued(db, staging.id)) {
     log.warn({ imageId: image.id }, 'a received image had no transfer job; it has one now');
     await db.transaction((trx) => enqueueAgain(boss, trx, image));
   }

@@ -9,8 +9,8 @@ import type { Receipt } from '../storage/port.ts';
 import { type EndedDeps, forgetStaged, settleEnded, settleUnwanted } from './ended.ts';
 import { type FailureDeps, recordFailure, type TransferEnd } from './failure.ts';
 import type { Records } from './grouped-records.ts';
+import type { Claim, OwedImage } from './job.ts';
 import type { PrepareSending, Sending } from './prepare.ts';
-import type { Claim, OwedImage } from './queue.ts';
 import type { TakeTurn } from './send-slots.ts';
 
 export type TransferDeps = FailureDeps &

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Image } from '../database/models.ts';
-import type { ReceivedImage } from '../ledger/receive-images.ts';
+import type { ReceivedImage } from '../ledger/received-image.ts';
 import { forgetEnded } from './ended.ts';
 import { ClaimLost, handBack } from './failure.ts';
+import { queueOf } from './job.ts';
 import { type HeldClaim, holdClaims } from './leases.ts';
-import { queueOf } from './queue.ts';
 import { createTurns, type TakeTurn } from './send-slots.ts';
 import { type TransferDeps, transferImage } from './transfer.ts';
 

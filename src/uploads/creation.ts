@@ -4,7 +4,7 @@ import type { Holders } from '../cluster/ownership.ts';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { claimPlace, findPlaceTaken, type PlaceRequest } from '../ledger/claim-slots.ts';
-import type { Arrivals } from '../ledger/grouped-writes.ts';
+import type { GroupedWrites } from '../ledger/grouped-writes.ts';
 import { HoplaError } from '../model/errors.ts';
 import type { ImageLimits } from '../model/image-limits.ts';
 import { inMillions } from '../model/limit-words.ts';
@@ -96,7 +96,7 @@ export type CreationDeps = {
   db: Database;
   staging: Staging;
   holders: Pick<Holders, 'claim'>;
-  arrivals: Arrivals;
+  arrivals: GroupedWrites;
   dailyImages: DailyImages;
   limits: ImageLimits;
 };

@@ -4,7 +4,7 @@ import type { Image } from '../../src/database/models.ts';
 import { claimPlaces } from '../../src/ledger/claim-slots.ts';
 import { type ImageChanges, moveImage } from '../../src/ledger/move-images.ts';
 import { type ImageStatus, isReceived } from '../../src/model/states.ts';
-import { enqueueTransfers } from '../../src/transfers/queue.ts';
+import { enqueueTransfers } from '../../src/transfers/pgboss-sql.ts';
 
 export type ImageTraits = { filename?: string; staging?: string; size?: number; sha256?: string; md5?: string };
 

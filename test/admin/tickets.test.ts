@@ -6,7 +6,7 @@ import { claimPlaces } from '../../src/ledger/claim-slots.ts';
 import { openStaging } from '../../src/staging/local/folder.ts';
 import { TicketQuery } from '../../src/tickets/list.ts';
 import { WATCH_AFTER_EXPIRY_MS } from '../../src/tickets/open.ts';
-import { enqueueTransfers } from '../../src/transfers/queue.ts';
+import { enqueueTransfers } from '../../src/transfers/pgboss-sql.ts';
 import { type Json, until } from '../support/client.ts';
 import { type Desk, listen, openDesk } from './desk.ts';
 

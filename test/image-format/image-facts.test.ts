@@ -1,5 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { expect } from 'chai';
+import { sql } from '../../src/database/sql.ts';
 import { claimPlaces } from '../../src/ledger/claim-slots.ts';
 import { recordStored } from '../../src/ledger/record-stored.ts';
 import { unknownFacts } from '../../src/model/image-facts.ts';
@@ -9,7 +10,7 @@ import { useGateway } from '../support/gateway.ts';
 import { jpeg, png } from '../support/images.ts';
 import { createEndpoint, expectProblem } from '../uploads/raw.ts';
 
-const nothing = { sql: 'SELECT', bindings: [] };
+const nothing = sql`SELECT`;
 const raws = samples().filter(({ contentType }) => contentType.startsWith('image/x-'));
 
 describe('what is said of an image', () => {

@@ -1,6 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { expect } from 'chai';
 import pg from 'pg';
+import { sql } from '../../src/database/sql.ts';
 import { claimPlaces, type PlaceRequest } from '../../src/ledger/claim-slots.ts';
 import { receiveImages } from '../../src/ledger/receive-images.ts';
 import { recordStored } from '../../src/ledger/record-stored.ts';
@@ -11,7 +12,7 @@ import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 
 const IMAGES = 32;
 
-const nothing = { sql: 'SELECT', bindings: [] };
+const nothing = sql`SELECT`;
 
 describe('the changes of a ticket that one statement makes', () => {
   let gateway: TestGateway;

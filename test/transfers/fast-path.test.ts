@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { PgBoss } from 'pg-boss';
 import type { Database } from '../../src/database/connection.ts';
 import { Image } from '../../src/database/models.ts';
-import type { EnqueueTransfers } from '../../src/ledger/grouped-writes.ts';
+import { query, sql } from '../../src/database/sql.ts';
 import { unknownFacts } from '../../src/model/image-facts.ts';
 import { createBufferPool } from '../../src/staging/local/buffer-pool.ts';
 import { openStaging } from '../../src/staging/local/folder.ts';
@@ -10,8 +10,9 @@ import { startDiskThread } from '../../src/staging/local/io-thread.ts';
 import { createCloudinaryStorage } from '../../src/storage/cloudinary/store.ts';
 import { SMALL_BYTES } from '../../src/storage/port.ts';
 import { createBreaker } from '../../src/transfers/breaker.ts';
-import { createHandOver } from '../../src/transfers/fast-path.ts';
+import { createFastPath } from '../../src/transfers/fast-path.ts';
 import { createRecords } from '../../src/transfers/grouped-records.ts';
+import { enqueueTransfers } from '../../src/transfers/pgboss-sql.ts';
 import { createSending } from '../../src/transfers/prepare.ts';
 import { createBoss } from '../../src/transfers/queue.ts';
 import type { TransferDeps } from '../../src/transfers/transfer.ts';
@@ -158,48 +159,49 @@ describe('an answer of the database that is lost', () => {
 
   const lost = new Error('Connection terminated unexpectedly');
   type Run = (db: Database) => Promise<unknown>;
-  /** Hands the image over once more, to a worker that waits, in a statement that ends as it is told. */
+  /** Reserves an idle worker for the image once more, and queues its job in a statement that ends as `end` says. */
   const receiveAgain = async (end: (run: Run) => Promise<unknown>) => {
-    const handOver = createHandOver();
+    const fastPath = createFastPath();
     workers = startWorkers(deps, 1);
     await until('the worker has nothing to do', async () => workers?.room() === 1);
-    handOver.attach(workers);
+    fastPath.attach(workers);
     const image = (await Image.query(gateway.db).findById(begun.imageId)) ?? expect.fail('no image');
-    const receive = async (enqueue: EnqueueTransfers) => {
-      const { sql, bindings } = enqueue('(SELECT id, staging FROM images WHERE id = ?) AS images');
-      await end(async (db) => db.raw(sql, [image.id, ...bindings] as never));
-      return [image];
-    };
     const { id: imageId, ticketId, filename, size, sha256 } = image;
     const facts = { ...unknownFacts, size: size ?? 0, sha256: sha256 ?? '' };
-    const commit = () => handOver.commit([{ imageId, ticketId, filename, facts }], receive).catch((error) => error);
-    return { handOver, image, commit };
+    const commit = async () => {
+      const { ids, settle } = fastPath.reserve([{ imageId, ticketId, filename, facts }]);
+      const enqueue = enqueueTransfers(sql`(SELECT id, staging FROM images WHERE id = ${image.id}) AS images`, ids);
+      const [outcome] = await Promise.allSettled([end((db) => query(db, enqueue)).then(() => [image])]);
+      settle(outcome);
+      return outcome.status === 'fulfilled' ? outcome.value : outcome.reason;
+    };
+    return { fastPath, image, commit };
   };
 
   it('to the receipt leaves no job in nobody’s hands', async () => {
     await begun.send();
     await gateway.db.raw('DELETE FROM pgboss.job WHERE id = ?', [begun.imageId]);
-    const { handOver, image, commit } = await receiveAgain(async (run) => {
+    const { fastPath, image, commit } = await receiveAgain(async (run) => {
       await run(gateway.db);
       throw lost;
     });
     expect(await commit()).to.equal(lost);
-    expect(handOver.has(image.id)).to.equal(true);
+    expect(fastPath.has(image.id)).to.equal(true);
     await untilImage(api, begun, ['stored']);
-    expect(handOver.has(image.id)).to.equal(false);
+    expect(fastPath.has(image.id)).to.equal(false);
   });
 
   it('to a receipt that was not committed harms neither the image nor its file', async () => {
     await begun.send();
     await gateway.db.raw('DELETE FROM pgboss.job WHERE id = ?', [begun.imageId]);
-    const { handOver, image, commit } = await receiveAgain((run) =>
+    const { fastPath, image, commit } = await receiveAgain((run) =>
       gateway.db.transaction(async (trx) => {
         await run(trx);
         throw lost;
       }),
     );
     expect(await commit()).to.equal(lost);
-    await until('it is given up', async () => !handOver.has(image.id));
+    await until('it is given up', async () => !fastPath.has(image.id));
     expect(await gateway.stagedFiles()).to.deep.equal([image.id]);
     expect((await Image.query(gateway.db).findById(image.id))?.status).to.equal('received');
     expect(gateway.cloudinary.ledger.entries({ publicId: `hopla/${image.id}` })).to.deep.equal([]);
@@ -210,15 +212,15 @@ describe('an answer of the database that is lost', () => {
     await begun.send();
     await gateway.db.raw('DELETE FROM pgboss.job WHERE id = ?', [begun.imageId]);
     let no: Error | null = new Error('new row violates check constraint');
-    const { handOver, image, commit } = await receiveAgain(async (run) => {
+    const { fastPath, image, commit } = await receiveAgain(async (run) => {
       if (no) throw no;
       await run(gateway.db);
     });
     expect(await commit()).to.equal(no);
-    expect(handOver.has(image.id)).to.equal(false);
+    expect(fastPath.has(image.id)).to.equal(false);
     no = null;
     expect(await commit()).to.deep.equal([image]);
-    expect(handOver.has(image.id)).to.equal(true);
+    expect(fastPath.has(image.id)).to.equal(true);
     await untilImage(api, begun, ['stored']);
   });
 

@@ -6,7 +6,7 @@ import { HoplaError } from '../../model/errors.ts';
 import { isId } from '../../model/ids.ts';
 import type { Staging } from '../../staging/local/folder.ts';
 import type { Storage } from '../../storage/port.ts';
-import { queueOf } from '../../transfers/queue.ts';
+import { countRunningTransfers, deleteTransfers } from '../../transfers/pgboss-sql.ts';
 import { type Actor, recordChange, ticketRecord } from './audit.ts';
 import { noTicket } from './find.ts';
 
@@ -38,10 +38,6 @@ export type DeletedTicket = {
 /** An image and the staging area that its file is in. */
 type Placed = Pick<Image, 'id' | 'staging'>;
 
-/** Not started, or started and not ended: states of pg-boss are ordered. */
-const UNENDED = `state < 'completed'`;
-/** pg-boss itself calls a worker that was silent for so long dead. */
-const ALIVE = `state = 'active' AND coalesce(heartbeat_on, started_on) > now() - coalesce(heartbeat_seconds, 60) * interval '1 second'`;
 const POLL_MS = 100;
 const BATCH = 200;
 const REMOVALS_AT_ONCE = 8;
@@ -97,7 +93,7 @@ async function closeForGood(db: Database, by: Actor, ticketId: string, remote: b
       .whereIn('status', statuses);
     // One by one: each is counted and announced, so that every gateway gives back its staging room.
     for (const { id } of unstored) await moveImage(trx, id, statuses, 'cancelled');
-    await deleteJobs(trx, unstored, `${UNENDED} AND NOT (${ALIVE})`);
+    await deleteTransfers(trx, unstored, { running: false });
     const after = { closed: true, cancelledImages: unstored.length, deleteStoredImages: remote };
     await recordChange(trx, by, { action: 'ticket.close', target: ticketId, before: ticketRecord(before), after });
     return unstored;
@@ -111,7 +107,7 @@ async function closeForGood(db: Database, by: Actor, ticketId: string, remote: b
 async function outlastTransfers({ db, waitMs, onWaiting }: DeleteDeps, ticketId: string): Promise<void> {
   const deadline = performance.now() + waitMs;
   for (let first = true; ; first = false) {
-    const running = await countTransfers(db, ticketId);
+    const running = await countRunningTransfers(db, ticketId);
     if (running === 0) return;
     if (first) onWaiting?.(running);
     if (performance.now() >= deadline) {
@@ -120,16 +116,6 @@ async function outlastTransfers({ db, waitMs, onWaiting }: DeleteDeps, ticketId:
     }
     await delay(POLL_MS);
   }
-}
-
-async function countTransfers(db: Database, ticketId: string): Promise<number> {
-  if (!(await hasQueue(db))) return 0;
-  const { rows } = (await db.raw(
-    `SELECT count(*)::int AS running FROM images JOIN pgboss.job ON job.id = images.id AND job.name = ? || images.staging
-     WHERE images.ticket_id = ? AND ${ALIVE}`,
-    [queueOf(''), ticketId],
-  )) as { rows: { running: number }[] };
-  return rows[0]?.running ?? 0;
 }
 
 /** Removes what an image left outside of the database, batch by batch. */
@@ -175,28 +161,9 @@ async function deleteRows(
     if (!ticket.expired || ticket.claimed > ticket.stored)
       throw new HoplaError('service-unavailable', 'Somebody opened the ticket again meanwhile; delete it again.');
     const images = await Image.query(trx).select('id', 'staging').where({ ticket_id: ticketId });
-    await deleteJobs(trx, images, UNENDED);
+    await deleteTransfers(trx, images, { running: true });
     await Ticket.query(trx).deleteById(ticketId);
     const after = { deletedImages: gone.images, storedImagesDeleted: gone.remote };
     await recordChange(trx, by, { action: 'ticket.delete', target: ticketId, before: ticketRecord(ticket), after });
   });
-}
-
-/** Ended jobs are left to the queue, which keeps count of them. */
-async function deleteJobs(trx: Database, images: Placed[], which: string): Promise<void> {
-  if (images.length === 0 || !(await hasQueue(trx))) return;
-  const queues = [...new Set(images.map(({ staging }) => queueOf(staging)))];
-  const ids = images.map(({ id }) => id);
-  await trx.raw(`DELETE FROM pgboss.job WHERE name = ANY (?) AND id = ANY (?::uuid[]) AND ${which}`, [
-    queues,
-    ids,
-  ] as never);
-}
-
-/** A database that no gateway ever used has no queue. */
-async function hasQueue(db: Database): Promise<boolean> {
-  const { rows } = (await db.raw(`SELECT to_regclass('pgboss.job') IS NOT NULL AS found`)) as {
-    rows: { found: boolean }[];
-  };
-  return rows[0]?.found ?? false;
 }

@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import type { Database } from '../../database/connection.ts';
 import { Image } from '../../database/models.ts';
-import type { Arrivals } from '../../ledger/grouped-writes.ts';
+import type { GroupedWrites } from '../../ledger/grouped-writes.ts';
 import { moveImage } from '../../ledger/move-images.ts';
-import type { ReceivedFacts } from '../../ledger/receive-images.ts';
+import type { ReceivedFacts } from '../../ledger/received-image.ts';
 import { HoplaError } from '../../model/errors.ts';
 import { type ImageStatus, isReceived } from '../../model/states.ts';
 import type { Reach } from '../../runtime/failpoints.ts';
@@ -16,7 +16,7 @@ export type FinishDeps = {
   db: Database;
   staging: Staging;
   intake: Intake;
-  arrivals: Arrivals;
+  arrivals: GroupedWrites;
   reach: Reach;
   log: Logger;
 };

@@ -1,6 +1,6 @@
 import type { Peers } from '../../cluster/membership-unix.ts';
 import { claimPlace, type PlaceRequest } from '../../ledger/claim-slots.ts';
-import type { ReceivedFacts } from '../../ledger/receive-images.ts';
+import type { ReceivedFacts } from '../../ledger/received-image.ts';
 import { HoplaError } from '../../model/errors.ts';
 import type { Facts } from '../../staging/ingest.ts';
 import { type Admission, admit, type Created, type CreationDeps, createUpload, knownOffset } from '../creation.ts';

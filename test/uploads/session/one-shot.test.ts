@@ -2,6 +2,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import pino from 'pino';
+import { sql } from '../../../src/database/sql.ts';
 import { type Gateway, startGateway } from '../../../src/gateway.ts';
 import { claimPlace, claimPlaces, type PlaceRequest, type TakePlace } from '../../../src/ledger/claim-slots.ts';
 import { unknownFacts } from '../../../src/model/image-facts.ts';
@@ -163,9 +164,9 @@ describe('an image that came whole with its creation', () => {
       .update({ expires_at: new Date(Date.now() + 300) });
     const request = placeRequest(ticket.id);
     const takePlace: TakePlace = async (place) =>
-      (await claimPlaces(gateway.db, [place], () => ({ sql: 'SELECT', bindings: [] })))[0] ?? null;
+      (await claimPlaces(gateway.db, [place], () => sql`SELECT`))[0] ?? null;
     const first = await gateway.db.transaction();
-    expect(await claimPlaces(first, [request], () => ({ sql: 'SELECT', bindings: [] }))).to.have.length(1);
+    expect(await claimPlaces(first, [request], () => sql`SELECT`)).to.have.length(1);
     await until('the time has run out', async () => Date.now() > new Date(ticket.createdAt).getTime() + 400);
     const again = claimPlace(gateway.db, takePlace, request);
     again.catch(() => {});

@@ -1,5 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { expect } from 'chai';
+import { sql } from '../../../src/database/sql.ts';
 import { claimPlaces, findPlaceTaken, type PlaceRequest } from '../../../src/ledger/claim-slots.ts';
 import { until, untilCompleted } from '../../support/client.ts';
 import { sha256Of } from '../../support/digest.ts';
@@ -87,7 +88,7 @@ describe('a slot of a ticket', () => {
       );
       return rows.length > 0;
     });
-    await claimPlaces(winner, [won], () => ({ sql: 'SELECT', bindings: [] }));
+    await claimPlaces(winner, [won], () => sql`SELECT`);
     await winner.commit();
     expect((await loser)?.id).to.equal(won.imageId);
   });

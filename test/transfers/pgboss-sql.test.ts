@@ -1,4 +1,5 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,10 +7,19 @@ import { expect } from 'chai';
 import type { PgBoss } from 'pg-boss';
 import pino from 'pino';
 import { connectDatabase, type Database, migrate } from '../../src/database/connection.ts';
-import { endTransfers, enqueueTransfers, fetchTransfers, queueOf, startQueue } from '../../src/transfers/queue.ts';
+import { query, sql } from '../../src/database/sql.ts';
+import { queueOf } from '../../src/transfers/job.ts';
+import {
+  assertQueueSchema,
+  endTransfers,
+  enqueueTransfers,
+  fetchTransfers,
+  QUEUE_SCHEMA,
+} from '../../src/transfers/pgboss-sql.ts';
+import { startQueue } from '../../src/transfers/queue.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
-describe('a transfer that is queued in our own statement', () => {
+describe('the SQL on the tables of pg-boss', () => {
   const staging = { id: randomUUID(), directory: '' };
   let database: TestDatabase;
   let db: Database;
@@ -19,7 +29,7 @@ describe('a transfer that is queued in our own statement', () => {
     database = await createTestDatabase();
     db = connectDatabase(database.databaseUrl);
     await migrate(db);
-    boss = await startQueue(database.databaseUrl, staging, pino({ level: 'silent' }));
+    boss = await startQueue(db, database.databaseUrl, staging, pino({ level: 'silent' }));
   });
   after(async () => {
     await boss.stop({ graceful: false });
@@ -28,11 +38,14 @@ describe('a transfer that is queued in our own statement', () => {
     await rm(staging.directory, { recursive: true });
   });
 
-  it('is the job that pg-boss would have made, once', async () => {
+  const images = (ids: string[]) =>
+    sql`(SELECT unnest(${ids}::uuid[]) AS id, ${staging.id}::text AS staging) AS images`;
+
+  it('queues the job that pg-boss would have queued, once', async () => {
     const [theirs, ours] = [randomUUIDv7(), randomUUIDv7()];
     await boss.insert(queueOf(staging.id), [{ id: theirs, data: { imageId: theirs } }]);
-    const enqueue = enqueueTransfers('(SELECT ?::uuid AS id, ?::text AS staging) AS images');
-    for (const _twice of [1, 2]) await db.raw(enqueue.sql, [ours, staging.id, ...enqueue.bindings] as never);
+    const enqueue = enqueueTransfers(sql`(SELECT ${ours}::uuid AS id, ${staging.id}::text AS staging) AS images`);
+    for (const _twice of [1, 2]) await query(db, enqueue);
     const { rows } = await db.raw(
       `SELECT id, (keep_until - start_after)::text AS kept, start_after = created_on AS at_once,
               to_jsonb(job) - '{id,data,created_on,start_after,keep_until}'::text[] AS job, data
@@ -46,7 +59,7 @@ describe('a transfer that is queued in our own statement', () => {
     await db.raw('DELETE FROM pgboss.job');
   });
 
-  it('is claimed as pg-boss would have claimed it, those first that wait for longest, and none before its time', async () => {
+  it('claims a job as pg-boss does: the longest waiting first, and none before its time', async () => {
     const [early, late, waiting] = [randomUUIDv7(), randomUUIDv7(), randomUUIDv7()];
     const queue = queueOf(staging.id);
     const queueUp = (id: string, options = {}) => boss.insert(queue, [{ id, data: { imageId: id }, ...options }]);
@@ -62,7 +75,7 @@ describe('a transfer that is queued in our own statement', () => {
       return new Map(rows.map(({ id, ...row }: { id: string }) => [id, row]));
     };
     for (const retryCount of [0, 1]) {
-      // Of an image that is not owed nothing is known.
+      // There is no row of this image, so the claim comes without an image.
       expect(await fetchTransfers(db, queue, 1)).to.deep.equal([{ id: early, retryCount, image: null }]);
       expect((await boss.fetch(queue)).map(({ id }) => id)).to.deep.equal([late]);
       const now = await states();
@@ -75,15 +88,12 @@ describe('a transfer that is queued in our own statement', () => {
     await db.raw('DELETE FROM pgboss.job');
   });
 
-  it('is claimed as it is made as by a fetch right after it', async () => {
+  it('claims a job while it is queued, as by a fetch right after that', async () => {
     const [theirs, ours, other] = [randomUUIDv7(), randomUUIDv7(), randomUUIDv7()];
     const queue = queueOf(staging.id);
     await boss.insert(queue, [{ id: theirs, data: { imageId: theirs } }]);
     await boss.fetch(queue);
-    const { sql, bindings } = enqueueTransfers('(SELECT unnest(?::uuid[]) AS id, ?::text AS staging) AS images', [
-      ours,
-    ]);
-    await db.raw(sql, [[ours, other], staging.id, ...bindings] as never);
+    await query(db, enqueueTransfers(images([ours, other]), [ours]));
     const { rows } = await db.raw(
       `SELECT id, heartbeat_on = started_on AS beats,
               to_jsonb(job) - '{id,data,created_on,start_after,keep_until,started_on,heartbeat_on}'::text[] AS job
@@ -96,7 +106,7 @@ describe('a transfer that is queued in our own statement', () => {
     await db.raw('DELETE FROM pgboss.job');
   });
 
-  it('is claimed once, however many ask while it is changed', async () => {
+  it('claims each job once, with many claimants and changes at the same time', async () => {
     const queue = queueOf(staging.id);
     const ids = Array.from({ length: 300 }, () => randomUUIDv7());
     await boss.insert(
@@ -119,18 +129,16 @@ describe('a transfer that is queued in our own statement', () => {
     await db.raw('DELETE FROM pgboss.job');
   });
 
-  it('is claimed without reading all that wait', async () => {
+  it('claims a job without reading all the waiting jobs', async () => {
     const name = queueOf(staging.id);
     await using lone = Object.assign(connectDatabase(database.databaseUrl, { maxConnections: 1 }), {
       [Symbol.asyncDispose]: () => lone.destroy(),
     });
-    // Entries of rows that are gone would count, too.
+    // Without it, the index entries of deleted rows would be counted too.
     await db.raw('VACUUM pgboss.job_common');
-    // Planned while nobody waits, which the plan outlives.
+    // The statement is planned while the queue is empty, and keeps that plan.
     for (let n = 0; n < 8; n++) expect(await fetchTransfers(lone, name, 10)).to.deep.equal([]);
-    const { sql, bindings } = enqueueTransfers('(SELECT unnest(?::uuid[]) AS id, ?::text AS staging) AS images');
-    const ids = Array.from({ length: 3_000 }, () => randomUUIDv7());
-    await db.raw(sql, [ids, staging.id, ...bindings] as never);
+    await query(db, enqueueTransfers(images(Array.from({ length: 3_000 }, () => randomUUIDv7()))));
     const read = await lone.transaction(async (trx) => {
       expect(await fetchTransfers(trx, name, 10)).to.have.length(10);
       const { rows } = await trx.raw(
@@ -143,18 +151,37 @@ describe('a transfer that is queued in our own statement', () => {
     await db.raw('DELETE FROM pgboss.job');
   });
 
-  it('ends for the attempt that claimed it, and no other', async () => {
+  it('ends a job for the claim that holds it, and for no other claim', async () => {
     const id = randomUUIDv7();
     const name = queueOf(staging.id);
     await boss.insert(name, [{ id, data: { imageId: id } }]);
     const end = async (retryCount: number) => {
-      const { sql, bindings } = endTransfers([{ id, name, data: { imageId: id }, retryCount }]);
-      return (await db.raw(sql, bindings as never)).rowCount;
+      await query(db, endTransfers([{ id, name, data: { imageId: id }, retryCount }]));
+      return (await db.raw('SELECT FROM pgboss.job')).rowCount;
     };
-    expect(await end(0), 'nobody claimed it').to.equal(0);
+    expect(await end(0), 'before any claim').to.equal(1);
     await fetchTransfers(db, name, 1);
-    expect(await end(1), 'of an attempt that is to come').to.equal(0);
-    expect(await end(0)).to.equal(1);
-    expect((await db.raw('SELECT FROM pgboss.job')).rowCount).to.equal(0);
+    expect(await end(1), 'for a later claim').to.equal(1);
+    expect(await end(0), 'for this claim').to.equal(0);
+  });
+
+  it('refuses a database whose tables have another version, and names both versions', async () => {
+    await db.raw('UPDATE pgboss.version SET version = 47');
+    try {
+      const failure = await startQueue(db, database.databaseUrl, staging, pino({ level: 'silent' })).catch(
+        (error: Error) => error.message,
+      );
+      expect(failure).to.match(/version 47 of the pg-boss schema.* version 46/);
+    } finally {
+      await db.raw('UPDATE pgboss.version SET version = ?', [QUEUE_SCHEMA]);
+    }
+    await assertQueueSchema(db);
+  });
+
+  it('was written for the one version of pg-boss that package.json allows', () => {
+    const own = JSON.parse(readFileSync('package.json', 'utf8'));
+    const installed = JSON.parse(readFileSync('node_modules/pg-boss/package.json', 'utf8'));
+    expect(own.dependencies['pg-boss']).to.equal(installed.version);
+    expect(installed.pgboss.schema).to.equal(QUEUE_SCHEMA);
   });
 });
