@@ -1,10 +1,10 @@
 import type { Lock, Locker, RequestRelease } from '@tus/server';
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Database } from '../database/connection.ts';
 import type { Image } from '../database/models.ts';
 import { HoplaError } from '../model/errors.ts';
 import { isId } from '../model/ids.ts';
+import { BoundedMap } from '../runtime/bounded-map.ts';
 import type { Intake } from '../staging/ingest.ts';
 import type { Staging } from '../staging/local/folder.ts';
 import type { LocalLocker } from './local-lock.ts';
@@ -46,7 +46,7 @@ const REMEMBERED = 20_000;
 const CLOSE_MS = 2_000;
 
 export function createHolders({ db, staging, intake, peers, locker, timeoutMs, log }: HoldersDeps): Holders {
-  const held = new LRUCache<string, true>({ max: REMEMBERED });
+  const held = new BoundedMap<string, true>(REMEMBERED);
 
   /** Makes this process the holder. Call it under the local lock. */
   const hold = async (imageId: string, signal: AbortSignal) => {

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Image } from '../database/models.ts';
 import type { Inspection } from '../image-format/inspect.ts';
@@ -8,6 +7,7 @@ import { type ImageFacts, unknownFacts } from '../model/image-facts.ts';
 import { formats, type ImageFormat, imageKinds, isAccepted } from '../model/image-kinds.ts';
 import type { ImageLimits } from '../model/image-limits.ts';
 import { inMillions } from '../model/limit-words.ts';
+import { BoundedMap } from '../runtime/bounded-map.ts';
 import type { Offsets } from '../uploads/session/offsets.ts';
 import type { BufferPool, Lent } from './local/buffer-pool.ts';
 import type { Staging } from './local/folder.ts';
@@ -87,7 +87,7 @@ export function createIntake(options: IntakeOptions): Intake {
     return inspection.state === 'image' ? inspection.facts : unknownFacts;
   };
 
-  const kept = new LRUCache<string, { image: Image; offset: number }>({ max: KEPT });
+  const kept = new BoundedMap<string, { image: Image; offset: number }>(KEPT);
   const forget = (imageId: string) => {
     kept.delete(imageId);
     offsets.forget(imageId);

@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Peers } from '../../cluster/membership-unix.ts';
 import type { Hub } from '../../events/types.ts';
+import { BoundedMap } from '../../runtime/bounded-map.ts';
 import { createGate } from '../../runtime/semaphore.ts';
 import type { Staging } from '../../staging/local/folder.ts';
 import type { OffsetOf } from '../../tickets/view.ts';
@@ -38,7 +38,7 @@ const BELIEVED_MS = 5_000;
 const LOOKS_AT_ONCE = 8;
 
 export function createOffsets({ staging, hub, peers }: OffsetsDeps): Offsets {
-  const known = new LRUCache<string, Known>({ max: KNOWN });
+  const known = new BoundedMap<string, Known>(KNOWN);
   const looking = new Map<string, Promise<number>>();
   const inGate = createGate(LOOKS_AT_ONCE);
 
