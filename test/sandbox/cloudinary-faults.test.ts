@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os';
 import { expect } from 'chai';
 import { v2 as cloudinary } from 'cloudinary';
 import type { Fault, FaultRule } from '../../packages/sandbox/cloudinary/faults.ts';
-import { imageMakers, jpeg, png } from '../support/images.ts';
+import { jpeg, png } from '../support/images.ts';
 import { credentials, md5, openUpload, type Rig, rawUpload, rejection, startRig } from './cloudinary-client.ts';
 
 /** More than the buffers of both sides of a loopback connection hold together. */
@@ -109,23 +109,23 @@ describe('the faults of the sandbox Cloudinary', () => {
 
   describe('the limits of a plan', () => {
     it('are told by `usage`, and an upload above one of them is refused in the words of the real account', async () => {
-      const limits = { image_max_size_bytes: 20_000, raw_max_size_bytes: 10_000, image_max_px: 2_500_000 };
+      const limits = { image_max_size_bytes: 90_000, raw_max_size_bytes: 10_000, image_max_px: 2_500_000 };
       rig.sandbox.faults.add({ fault: { kind: 'media-limits', ...limits, asset_max_total_px: 5_000_000 } });
       const { media_limits } = await cloudinary.api.usage(rig.sdk());
       expect(media_limits).to.include({ ...limits, asset_max_total_px: 5_000_000 });
 
       const refused = async (bytes: Buffer, options = {}) => (await rejection(rig.upload(bytes, options))).message;
-      expect((await rig.upload(jpeg({ bytes: 20_000 }))).bytes).to.equal(20_000);
-      expect(await refused(jpeg({ bytes: 20_001 }))).to.equal(
-        'File size too large. Got 20001. Maximum is 20000. Upgrade your plan to enjoy higher limits https://www.cloudinary.com/pricing/upgrades/file-limit',
+      expect((await rig.upload(jpeg({ bytes: 90_000 }))).bytes).to.equal(90_000);
+      expect(await refused(jpeg({ bytes: 90_001 }))).to.equal(
+        'File size too large. Got 90001. Maximum is 90000. Upgrade your plan to enjoy higher limits https://www.cloudinary.com/pricing/upgrades/file-limit',
       );
       expect(await refused(Buffer.alloc(10_001), { resource_type: 'raw' })).to.match(/Got 10001. Maximum is 10000/);
-      expect(await refused(bmpHeader(2000, 1500))).to.equal(
+      expect(await refused(jpeg({ width: 2000, height: 1500 }))).to.equal(
         'Maximum image size is 2.5 Megapixels. Requested 3 Megapixels',
       );
       rig.sandbox.faults.clear();
       rig.sandbox.faults.add({ fault: { kind: 'media-limits', asset_max_total_px: 2_500_000 } });
-      expect(await refused(bmpHeader(2000, 1500))).to.match(
+      expect(await refused(jpeg({ width: 2000, height: 1500 }))).to.match(
         /^Maximum total number of pixels in all frames\/pages is 2/,
       );
     });
@@ -134,7 +134,7 @@ describe('the faults of the sandbox Cloudinary', () => {
       const { media_limits } = await cloudinary.api.usage(rig.sdk());
       expect(media_limits.image_max_size_bytes).to.be.greaterThan(1024 ** 3);
       expect(media_limits.image_max_px).to.be.greaterThan(1e9);
-      expect((await rig.upload(bmpHeader(20_000, 15_000))).width).to.equal(20_000);
+      expect((await rig.upload(jpeg({ width: 20_000, height: 15_000 }))).width).to.equal(20_000);
     });
 
     it('are told to the account only', async () => {
@@ -388,11 +388,3 @@ describe('the faults of the sandbox Cloudinary', () => {
     expect(own.sandbox.ledger.entries({ publicId: 'half' })[0]).to.include({ ended: true, answered: null });
   });
 });
-
-/** The head of a bitmap that declares this size and has no pixels. */
-function bmpHeader(width: number, height: number): Buffer {
-  const bytes = imageMakers.bmp();
-  bytes.writeInt32LE(width, 18);
-  bytes.writeInt32LE(height, 22);
-  return bytes;
-}

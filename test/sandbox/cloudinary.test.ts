@@ -57,15 +57,17 @@ describe('the sandbox Cloudinary and the real SDK', () => {
       expect(answer).to.include({ format: 'jpg', width: 4000, height: 3000, bytes: 3_000_000, etag: md5(bytes) });
     });
 
-    it('recognises AVIF and HEIC by their brand and the largest picture inside', async () => {
-      for (const [brand, format] of [
-        ['avif', 'avif'],
-        ['mif1', 'heic'],
-      ] as const) {
-        expect(await rig.upload(heif(brand))).to.include({ format, width: 4032, height: 3024 });
-      }
+    it('recognises AVIF and HEIC by their brand, whether or not they can be read', async () => {
+      expect(await rig.upload(heif('avif'))).to.include({ format: 'avif', width: null, height: null });
+      expect(await rig.upload(heif('mif1'))).to.include({ format: 'heic', width: null, height: null });
     });
 
+    it('finds the size of a bitmap of OS/2, of a BigTIFF, and of a TIFF behind its thumbnail', async () => {
+      const large = { width: 400, height: 300 };
+      expect(await rig.upload(os2Bitmap(400, 300))).to.include({ format: 'bmp', ...large });
+      expect(await rig.upload(tiffOf([large], { big: true }))).to.include({ format: 'tiff', ...large });
+      expect(await rig.upload(tiffOf([{ width: 40, height: 30 }, large]))).to.include({ format: 'tiff', ...large });
+    });
     it('signs its answer as Cloudinary does, so that the caller can verify it', async () => {
       const { public_id, version, signature } = await rig.upload(png(), { public_id: 'signed answer' });
       const signed = `public_id=${public_id}&version=${version}${account.api_secret}`;
@@ -510,6 +512,17 @@ describe('the sandbox Cloudinary and the real SDK', () => {
       if (!existsSync(photos)) this.skip();
     });
 
+    it('are as large as a viewer shows them', async () => {
+      const sizes = {
+        'iphone.heic': [3024, 4032],
+        '../cases/L_8__29x100.heif': [29, 100],
+        '../cases/kimono.crop.avif': [385, 330],
+        '../cases/money-256-(os2).bmp': [455, 341],
+      };
+      for (const [name, [width, height]] of Object.entries(sizes))
+        expect(await rig.upload(await readFile(join(photos, name))), name).to.include({ width, height });
+    });
+
     it('are recognised and come back byte for byte', async () => {
       const extensions: Record<string, string> = { '.jpg': 'jpg', '.heic': 'heic', '.avif': 'avif', '.tiff': 'tiff' };
       for (const name of await readdir(photos)) {
@@ -523,24 +536,53 @@ describe('the sandbox Cloudinary and the real SDK', () => {
   });
 });
 
-/** The boxes of a HEIF file up to its sizes: a tile, and the whole picture. */
+/** The boxes with which a HEIF file begins, and no picture. */
 function heif(brand: string): Buffer {
-  const box = (type: string, ...content: Buffer[]) => {
-    const size = Buffer.alloc(4);
-    size.writeUInt32BE(8 + Buffer.concat(content).length);
-    return Buffer.concat([size, Buffer.from(type), ...content]);
-  };
-  const extent = (width: number, height: number) => {
-    const data = Buffer.alloc(12);
-    data.writeUInt32BE(width, 4);
-    data.writeUInt32BE(height, 8);
-    return box('ispe', data);
-  };
-  const properties = box('iprp', box('ipco', extent(512, 512), extent(4032, 3024)));
+  return Buffer.concat([Buffer.from(`\0\0\0\x18ftyp${brand}\0\0\0\0${brand}miaf`, 'latin1'), noise(1000, 1)]);
+}
+
+const le16 = (value: number) => [value & 0xff, value >> 8];
+const le32 = (value: number) => [...le16(value & 0xffff), ...le16(value >>> 16)];
+
+/** A bitmap of OS/2, whose header has 16 bits for each side. */
+function os2Bitmap(width: number, height: number): Buffer {
+  const pixels = Buffer.alloc(Math.ceil((width * 3) / 4) * 4 * height);
+  const head = [...le32(26 + pixels.length), ...le32(0), ...le32(26), ...le32(12)];
   return Buffer.concat([
-    box('ftyp', Buffer.from(`${brand}\0\0\0\0${brand}miaf`)),
-    box('free', Buffer.alloc(100)),
-    box('meta', Buffer.alloc(4), properties),
-    box('mdat', noise(1000, 1)),
+    Buffer.from('BM'),
+    Buffer.of(...head, ...le16(width), ...le16(height), ...le16(1), ...le16(24)),
+    pixels,
   ]);
+}
+
+/** A grey TIFF with pages of these sizes; a BigTIFF has 64 bits for each offset and count. */
+function tiffOf(pages: { width: number; height: number }[], { big = false } = {}): Buffer {
+  const long = (value: number) => (big ? [...le32(value), ...le32(0)] : le32(value));
+  const parts = [Buffer.of(0x49, 0x49, big ? 43 : 42, 0, ...(big ? [8, 0, 0, 0] : []), ...long(big ? 16 : 8))];
+  let at = big ? 16 : 8;
+  for (const [index, { width, height }] of pages.entries()) {
+    const directoryBytes = big ? 8 + 9 * 20 + 8 : 2 + 9 * 12 + 4;
+    const pixels = at + directoryBytes;
+    const tags = {
+      256: width,
+      257: height,
+      258: 8,
+      259: 1,
+      262: 1,
+      273: pixels,
+      277: 1,
+      278: height,
+      279: width * height,
+    };
+    const entries = Object.entries(tags).flatMap(([tag, value]) => [
+      ...le16(Number(tag)),
+      ...le16(4),
+      ...long(1),
+      ...long(value),
+    ]);
+    at = pixels + width * height;
+    const next = index + 1 < pages.length ? at : 0;
+    parts.push(Buffer.of(...(big ? long(9) : le16(9)), ...entries, ...long(next)), Buffer.alloc(width * height));
+  }
+  return Buffer.concat(parts);
 }

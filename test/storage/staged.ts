@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StagedImage } from '../../src/storage/port.ts';
 
-/** As many bytes as asked, of which the first ten say that they are a GIF of 4 by 3 pixels. */
+/** A GIF of 4 by 3 pixels, and behind its end noise up to as many bytes as asked. */
 export function gif(bytes: number): Buffer {
-  return Buffer.concat([Buffer.from('GIF89a\x04\0\x03\0', 'latin1'), randomBytes(bytes - 10)]);
+  const frame = ',\0\0\0\0\x04\0\x03\0\0\x02\x01D\0;';
+  const image = Buffer.from(`GIF89a\x04\0\x03\0\x80\0\0\0\0\0\xff\xff\xff${frame}`, 'latin1');
+  return Buffer.concat([image, randomBytes(bytes - image.length)]);
 }
 
 /** A temporary staging directory. */

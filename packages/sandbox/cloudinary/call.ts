@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Assets } from './assets.ts';
 import type { Fault, FaultBook, Operation } from './faults.ts';
+import type { ReadImageInfo } from './image-format.ts';
 import type { LedgerBook, LedgerEntry, LedgerLine } from './ledger.ts';
 import type { Account } from './signature.ts';
 
@@ -11,6 +12,7 @@ export type Sandbox = {
   assets: Assets;
   ledger: LedgerBook;
   faults: FaultBook;
+  readImageInfo: ReadImageInfo;
   now(): number;
   url(): string;
 };

@@ -12,7 +12,10 @@ export async function deliver(call: Call, name: AssetName): Promise<void> {
     if (found === null) return refuse(404, `Resource not found - ${name.publicId}`);
     const { asset, file, bytes } = found;
     const headers = {
-      'Content-Type': asset.image === null ? 'application/octet-stream' : `image/${mimeNames[asset.image.format]}`,
+      'Content-Type':
+        asset.image === null
+          ? 'application/octet-stream'
+          : `image/${asset.image.format === 'jpg' ? 'jpeg' : asset.image.format}`,
       ETag: `"${asset.md5}"`,
       'Last-Modified': new Date(asset.version * 1000).toUTCString(),
       'Access-Control-Allow-Origin': '*',
@@ -21,17 +24,6 @@ export async function deliver(call: Call, name: AssetName): Promise<void> {
     return { status: 200, headers, file, bytes };
   });
 }
-
-const mimeNames = {
-  jpg: 'jpeg',
-  png: 'png',
-  gif: 'gif',
-  webp: 'webp',
-  avif: 'avif',
-  heic: 'heic',
-  tiff: 'tiff',
-  bmp: 'bmp',
-} as const;
 
 /**
  * The asset meant by a name with an extension, which may be part of the public id or say the format. Another format

@@ -17,7 +17,8 @@ export async function listStored(call: Call): Promise<void> {
   const assets = await call.sandbox.assets.list();
   const shown = assets.toSorted((a, b) => b.version - a.version).slice(0, shownLimit);
   const items = shown.map((asset) => {
-    const size = asset.image === null ? '' : `${asset.image.width} × ${asset.image.height} ${asset.image.format}, `;
+    const size =
+      asset.image === null ? '' : `${asset.image.width ?? '?'} × ${asset.image.height ?? '?'} ${asset.image.format}, `;
     const url = escapeHtml(assetUrl(asset, call.sandbox));
     return `<li><a href="${url}">${escapeHtml(asset.publicId)}</a> ${size}${asset.bytes} bytes</li>`;
   });

@@ -35,7 +35,7 @@ export function mediaLimits(fault: Fault | null): MediaLimits {
 export function refuseLarge({ bytes, image }: Pick<Asset, 'bytes' | 'image'>, limits: MediaLimits): Answer | null {
   const maxBytes = image === null ? limits.raw_max_size_bytes : limits.image_max_size_bytes;
   if (bytes > maxBytes) return refuse(400, `File size too large. Got ${bytes}. Maximum is ${maxBytes}. ${upgrade}`);
-  const pixels = image === null ? 0 : image.width * image.height;
+  const pixels = (image?.width ?? 0) * (image?.height ?? 0);
   // The sandbox does not count frames: the pixels of the first stand for the whole asset.
   const bounds = [
     { what: 'image size', max: limits.image_max_px },

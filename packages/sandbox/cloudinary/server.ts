@@ -9,6 +9,7 @@ import { refuse } from './answer.ts';
 import { openAssets } from './assets.ts';
 import type { Call, Sandbox } from './call.ts';
 import { createFaultPlan, type FaultPlan } from './faults.ts';
+import { createImageReader } from './image-format.ts';
 import { createLedger, type Ledger } from './ledger.ts';
 import { route } from './routes.ts';
 import { send } from './send.ts';
@@ -65,7 +66,11 @@ export async function startSandboxCloudinary(options: SandboxCloudinaryOptions):
   const { cloudName = 'local', apiKey = '123456789012345', apiSecret = account.apiSecret } = options;
   const ledger = createLedger(ledgerFile ? join(directory, 'ledger.jsonl') : null);
   const faults = createFaultPlan();
-  const sandbox: Sandbox = { account: { cloudName, apiKey, apiSecret }, assets, ledger, faults, now, url: () => url };
+  const readImageInfo = createImageReader();
+  const sandbox: Sandbox = {
+    ...{ account: { cloudName, apiKey, apiSecret }, assets, ledger, faults },
+    ...{ readImageInfo, now, url: () => url },
+  };
 
   const running = new Set<Promise<void>>();
   const server = createServer((req, res) => {

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, rm, truncate } from 'node:fs/promises';
+import { rm, truncate } from 'node:fs/promises';
 import { basename, parse } from 'node:path';
 import { type Answer, refuse } from './answer.ts';
 import { uploadFields } from './asset-fields.ts';
@@ -9,7 +9,7 @@ import { type Call, meetFault } from './call.ts';
 import { conduct, overtake } from './conduct.ts';
 import type { Fault } from './faults.ts';
 import { type Fields, type ReceivedFile, receiveForm } from './form.ts';
-import { type ImageInfo, readImageInfo } from './image-format.ts';
+import type { ImageInfo } from './image-format.ts';
 import { mediaLimits, refuseLarge } from './media-limits.ts';
 import { send } from './send.ts';
 import { refuseUnsigned } from './signature.ts';
@@ -81,7 +81,7 @@ async function accept(
   if (!isPublicId(publicId)) return refuse(400, `public_id (${publicId}) is invalid`);
   if (file === null) return refuse(400, 'Missing required parameter - file');
   if (file.bytes === 0) return refuse(400, 'Empty file');
-  const image = uploadType === 'raw' ? null : await imageInfo(file.path);
+  const image = uploadType === 'raw' ? null : await sandbox.readImageInfo(file.path);
   if (image === null && uploadType === 'image') return refuse(400, 'Invalid image file');
   const tooLarge = refuseLarge({ bytes: file.bytes, image }, mediaLimits(fault));
   if (tooLarge !== null) return tooLarge;
@@ -142,15 +142,6 @@ function contextOf(text: string): Record<string, string> {
 /** https://support.cloudinary.com/hc/en-us/articles/115001317409: no `? & # \ % < > +`, no outer slash, 255 characters. */
 function isPublicId(publicId: string): boolean {
   return publicId.length <= 255 && !/[?&#\\%<>+]|^\/|\/$|^\s|\s$|\/\//.test(publicId);
-}
-
-async function imageInfo(path: string): Promise<ImageInfo | null> {
-  const file = await open(path);
-  try {
-    return await readImageInfo(file);
-  } finally {
-    await file.close();
-  }
 }
 
 async function md5Of(path: string): Promise<string> {
